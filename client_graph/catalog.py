@@ -1,0 +1,279 @@
+"""The facts about a person, from configs/client/*.csv to frozen arrays; one error lists everything that is wrong."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from client_graph import rows as r
+from client_graph.names import AXES, CONFIGS, DIMENSIONS, DIRECTIONS, EDGE_TYPES, LOA_DIMENSIONS, PHASES, STAGES
+from client_graph.tables import TableError, read_table
+
+SIGNALS = ("openness", "disclosure", "resistance", "defensiveness", "overwhelm")
+
+
+class Tables(NamedTuple):
+    """The facts as the compiled turn reads them. n nodes, E edges, B buckets; float64, int64 or bool; read-only."""
+
+    direction: np.ndarray  # (n,) 0 increase, 1 decrease, 2 bipolar
+    weight: np.ndarray  # (n,) in [0, 1]
+    weight_sum: np.ndarray  # (1,)
+    bq: np.ndarray  # (4, n) in [0, 10], by stage
+    phase_weight: np.ndarray  # (4, n) in [0, 1], by phase
+    high: np.ndarray  # (12, n) level change per unit of help
+    low: np.ndarray  # (12, n) level change per unit of harm
+    alliance_nodes: np.ndarray  # (core nodes of the alliance,)
+    engagement_node: np.ndarray  # (1,)
+    edge_start: np.ndarray  # (9,) where each edge type begins
+    edge_source: np.ndarray  # (E,)
+    edge_target: np.ndarray  # (E,)
+    edge_weight: np.ndarray  # (E,) in (0, 1]
+    edge_threshold: np.ndarray  # (E,) 0 where none
+    edge_gate: np.ndarray  # (4, E) by stage, 1 where none
+    bucket_adaptive: np.ndarray  # (B,) bool
+    bucket_falls: np.ndarray  # (B,) bool
+    bucket_volatility: np.ndarray  # (B,)
+    bucket_decay: np.ndarray  # (B,)
+    bucket_high: np.ndarray  # (12, B)
+    bucket_low: np.ndarray  # (12, B)
+    couple_bucket: np.ndarray  # (couplings,)
+    couple_node: np.ndarray  # (couplings,)
+    couple_coefficient: np.ndarray  # (couplings,)
+    loa_weight: np.ndarray  # (12, 7)
+    loa_thresholds: np.ndarray  # (thresholds,)
+    axis_weight: np.ndarray  # (12, 3)
+    phase_forward: np.ndarray  # (4, 3) A->B, B->C, C->D by stage
+    phase_back: np.ndarray  # (4, 3) B->A, C->B, D->C by stage
+    signal_of: np.ndarray  # (signal nodes,)
+    signal_node: np.ndarray  # (signal nodes,)
+    signal_weight: np.ndarray  # (signal nodes,)
+    signal_offset: np.ndarray  # (5,)
+    signal_phase: np.ndarray  # (4, 5)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All tables: rows for people to read, `tables` for the compiled turn, `rows` by table name."""
+
+    folder: Path
+    rows: dict[str, tuple[Any, ...]]
+    tables: Tables
+    start: np.ndarray  # (4, n) typical level at intake, by stage
+    bucket_start: np.ndarray  # (4, B)
+    loa_start: np.ndarray  # (4, 7)
+    loading: np.ndarray  # (3, n) TAIE loadings
+
+    @property
+    def nodes(self) -> tuple[r.NodeRow, ...]:
+        """The nodes in the order of every (..., n) array."""
+        return self.rows["nodes"]
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """Names in the order of every (..., n) array."""
+        return tuple(row.name for row in self.nodes)
+
+    @property
+    def bucket_names(self) -> tuple[str, ...]:
+        """Names in the order of every (..., 16) array."""
+        return tuple(row.name for row in self.rows["buckets"])
+
+    def node(self, name: str) -> int:
+        """Index of a node; an unknown name is answered with the nearest known ones."""
+        return _index(name, self.node_names, "node")
+
+    def guidance(self, stage: int, phase: int) -> str:
+        """What the matrix says for a stage (0..3) and a phase (0..3)."""
+        for row in self.rows["guidance"]:
+            if (row.stage, row.phase) == (STAGES[stage], PHASES[phase]):
+                return str(row.text)
+        raise KeyError((stage, phase))
+
+
+def _index(name: str, names: tuple[str, ...], what: str) -> int:
+    import difflib
+
+    if name in names:
+        return names.index(name)
+    near = difflib.get_close_matches(name, names)
+    raise KeyError(f"no {what} named {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+
+
+def load_catalog(folder: Path | str | None = None) -> Catalog:
+    """Read, check and freeze the tables of `folder` (default: configs/client). Raises TableError with every mistake."""
+    path = Path(folder) if folder is not None else CONFIGS / "client"
+    return _load(path.resolve())
+
+
+@cache
+def _load(folder: Path) -> Catalog:
+    problems: list[str] = []
+    rows = {name: tuple(read_table(folder / f"{name}.csv", kind, problems)) for name, kind in r.TABLES.items()}
+    if not problems:
+        problems.extend(f"{folder.name}/{problem}" for problem in _broken_rules(rows))
+    if problems:
+        raise TableError(problems)
+    return _freeze(folder, rows)
+
+
+def _duplicates(values: Iterable[Any]) -> list[Any]:
+    return [value for value, count in Counter(values).items() if count > 1]
+
+
+def _broken_rules(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
+    """What no single cell can show: names that do not exist, rows that stand twice, facts that are missing."""
+    known = {
+        "node": {row.name for row in rows["nodes"]},
+        "domain": {row.name for row in rows["domains"]},
+        "bucket": {row.name for row in rows["buckets"]},
+        "signal": {row.name for row in rows["signals"]},
+        "strategy": {row.name for row in rows["strategies"]},
+        "concern": {row.name for row in rows["concerns"]},
+    }
+    columns = {"edge_from": "node", "edge_to": "node", **{name: name for name in known}}
+    for table, entries in rows.items():
+        for number, row in enumerate(entries, start=2):
+            for column, kind in columns.items():
+                name = getattr(row, column, None)
+                if name is not None and name not in known[kind] and not (table == "voice" and name == "any"):
+                    yield f"{table}.csv:{number}: {column}: no {kind} is named {name!r}"
+    keys = {
+        "domains": ("name",), "nodes": ("name",), "buckets": ("name",), "strategies": ("name",), "concerns": ("name",),
+        "sensitivities": ("node", "dimension"), "edges": ("edge_from", "type", "edge_to"), "roles": ("role", "node"),
+        "bucket_scores": ("dimension", "bucket"), "bucket_nodes": ("bucket", "node"), "loa": ("name",), "axes": ("name",),
+        "loa_scores": ("dimension", "loa"), "axis_scores": ("dimension", "axis"), "signals": ("name",),
+        "phase_thresholds": ("stage", "phase_from", "phase_to"), "guidance": ("stage", "phase"), "voice": ("line",),
+        "stage_criteria": ("stage_from", "stage_to", "measure"), "signal_nodes": ("signal", "node"),
+        "strategy_nodes": ("strategy", "node"), "concern_nodes": ("concern", "node"), "names": ("name",),
+    }  # fmt: skip
+    for table, key in keys.items():
+        for twice in _duplicates(tuple(getattr(row, column) for column in key) for row in rows[table]):
+            yield f"{table}.csv: {', '.join(map(str, twice))} stands more than once; expected one row"
+    yield from _broken_edges(rows["edges"])
+    yield from _missing_rows(rows)
+
+
+def _broken_edges(edges: tuple[r.EdgeRow, ...]) -> Iterable[str]:
+    for number, row in enumerate(edges, start=2):
+        gates = (row.gate_1, row.gate_2, row.gate_3, row.gate_4)
+        if row.edge_from == row.edge_to:
+            yield f"edges.csv:{number}: an edge from {row.edge_from} to itself"
+        if (row.type == "prerequisite") != (row.threshold is not None):
+            yield f"edges.csv:{number}: threshold belongs to prerequisite edges, and each has one; found {row.type}, {row.threshold}"
+        if any((row.type == "gated") != (gate is not None) for gate in gates):
+            yield f"edges.csv:{number}: gate_1..gate_4 belong to gated edges, and each has four; found {row.type}, {gates}"
+
+
+def _missing_rows(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
+    expected: dict[str, tuple[str, set[Any], set[Any]]] = {
+        "loa": ("name", set(LOA_DIMENSIONS), {row.name for row in rows["loa"]}),
+        "axes": ("name", set(AXES), {row.name for row in rows["axes"]}),
+        "signals": ("name", set(SIGNALS), {row.name for row in rows["signals"]}),
+        "roles": ("role", {"alliance", "engagement"}, {row.role for row in rows["roles"]}),
+        "guidance": (
+            "stage, phase",
+            {(stage, phase) for stage in STAGES for phase in PHASES},
+            {(row.stage, row.phase) for row in rows["guidance"]},
+        ),
+        "phase_thresholds": (
+            "stage, step",
+            {(stage, step) for stage in STAGES for step in ("AB", "BC", "CD", "BA", "CB", "DC")},
+            {(row.stage, row.phase_from + row.phase_to) for row in rows["phase_thresholds"]},
+        ),
+        "sensitivities": (
+            "node",
+            {row.name for row in rows["nodes"]},
+            {row.node for row in rows["sensitivities"]},
+        ),
+    }
+    for table, (column, wanted, found) in expected.items():
+        for missing in sorted(wanted - found, key=str):
+            yield f"{table}.csv: no row for {column} {missing}"
+        for strange in sorted(found - wanted, key=str):
+            yield f"{table}.csv: found {column} {strange}, which has no meaning here"
+
+
+def _frozen(values: Any, dtype: type = np.float64) -> np.ndarray:
+    array = np.ascontiguousarray(values, dtype=dtype)
+    array.setflags(write=False)
+    return array
+
+
+def _matrix(entries: Iterable[tuple[int, int, float]], shape: tuple[int, int]) -> np.ndarray:
+    matrix = np.zeros(shape)
+    for i, j, value in entries:
+        matrix[i, j] = value
+    return _frozen(matrix)
+
+
+def _columns(entries: tuple[Any, ...], prefix: str, suffixes: Iterable[Any]) -> np.ndarray:
+    return _frozen([[getattr(row, f"{prefix}_{suffix}") for row in entries] for suffix in suffixes])
+
+
+def _freeze(folder: Path, rows: dict[str, tuple[Any, ...]]) -> Catalog:
+    nodes, buckets = rows["nodes"], rows["buckets"]
+    node = {row.name: i for i, row in enumerate(nodes)}
+    bucket = {row.name: i for i, row in enumerate(buckets)}
+    dimension = {name: i for i, name in enumerate(DIMENSIONS)}
+    # A fixed order of the edges makes the sums, and so the bits, independent of the order of the file's rows.
+    edges = sorted(rows["edges"], key=lambda e: (EDGE_TYPES.index(e.type), node[e.edge_from], node[e.edge_to]))
+    by_type = Counter(edge.type for edge in edges)
+    steps = {(row.stage, row.phase_from + row.phase_to): row.threshold for row in rows["phase_thresholds"]}
+    signals = sorted(rows["signals"], key=lambda row: SIGNALS.index(row.name))
+    sensitivities, bucket_scores = rows["sensitivities"], rows["bucket_scores"]
+    tables = Tables(
+        direction=_frozen([DIRECTIONS.index(row.direction) for row in nodes], np.int64),
+        weight=_frozen([row.weight for row in nodes]),
+        weight_sum=_frozen([sum(row.weight for row in nodes)]),
+        bq=_columns(nodes, "bq", STAGES),
+        phase_weight=_columns(nodes, "phase", "abcd"),
+        high=_matrix(((dimension[s.dimension], node[s.node], s.high) for s in sensitivities), (12, len(nodes))),
+        low=_matrix(((dimension[s.dimension], node[s.node], s.low) for s in sensitivities), (12, len(nodes))),
+        alliance_nodes=_frozen([node[row.node] for row in rows["roles"] if row.role == "alliance"], np.int64),
+        engagement_node=_frozen([node[row.node] for row in rows["roles"] if row.role == "engagement"][:1], np.int64),
+        edge_start=_frozen(np.cumsum([0, *(by_type[kind] for kind in EDGE_TYPES)]), np.int64),
+        edge_source=_frozen([node[e.edge_from] for e in edges], np.int64),
+        edge_target=_frozen([node[e.edge_to] for e in edges], np.int64),
+        edge_weight=_frozen([e.weight for e in edges]),
+        edge_threshold=_frozen([e.threshold or 0.0 for e in edges]),
+        edge_gate=_frozen(
+            [[1.0 if (gate := getattr(e, f"gate_{stage}")) is None else gate for e in edges] for stage in STAGES]
+        ),
+        bucket_adaptive=_frozen([row.kind == "adaptive" for row in buckets], np.bool_),
+        bucket_falls=_frozen([row.falls for row in buckets], np.bool_),
+        bucket_volatility=_frozen([row.volatility for row in buckets]),
+        bucket_decay=_frozen([row.session_decay for row in buckets]),
+        bucket_high=_matrix(((dimension[s.dimension], bucket[s.bucket], s.high) for s in bucket_scores), (12, len(buckets))),
+        bucket_low=_matrix(((dimension[s.dimension], bucket[s.bucket], s.low) for s in bucket_scores), (12, len(buckets))),
+        couple_bucket=_frozen([bucket[row.bucket] for row in rows["bucket_nodes"]], np.int64),
+        couple_node=_frozen([node[row.node] for row in rows["bucket_nodes"]], np.int64),
+        couple_coefficient=_frozen([row.coefficient for row in rows["bucket_nodes"]]),
+        loa_weight=_matrix(
+            ((dimension[row.dimension], LOA_DIMENSIONS.index(row.loa), row.weight) for row in rows["loa_scores"]), (12, 7)
+        ),
+        loa_thresholds=_frozen(sorted(row.threshold for row in rows["loa_thresholds"])),
+        axis_weight=_matrix(
+            ((dimension[row.dimension], AXES.index(row.axis), row.weight) for row in rows["axis_scores"]), (12, 3)
+        ),
+        phase_forward=_frozen([[steps[stage, step] for step in ("AB", "BC", "CD")] for stage in STAGES]),
+        phase_back=_frozen([[steps[stage, step] for step in ("BA", "CB", "DC")] for stage in STAGES]),
+        signal_of=_frozen([SIGNALS.index(row.signal) for row in rows["signal_nodes"]], np.int64),
+        signal_node=_frozen([node[row.node] for row in rows["signal_nodes"]], np.int64),
+        signal_weight=_frozen([row.weight for row in rows["signal_nodes"]]),
+        signal_offset=_frozen([row.offset for row in signals]),
+        signal_phase=_columns(tuple(signals), "phase", "abcd"),
+    )
+    loa = sorted(rows["loa"], key=lambda row: LOA_DIMENSIONS.index(row.name))
+    return Catalog(
+        folder=folder,
+        rows=rows,
+        tables=tables,
+        start=_columns(nodes, "start", STAGES),
+        bucket_start=_columns(buckets, "start", STAGES),
+        loa_start=_columns(tuple(loa), "start", STAGES),
+        loading=_columns(nodes, "load", "xyz"),
+    )

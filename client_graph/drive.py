@@ -1,0 +1,44 @@
+"""What a judge's score asks of the client: help above 6.5, harm below 3.5, nothing between (paper 333, 348)."""
+
+import numpy as np
+
+from client_graph.compiled import compiled
+from client_graph.names import DIMENSIONS
+
+HIGH = 6.5
+LOW = 3.5
+
+
+class ScoreError(ValueError):
+    """Scores that no judge may give: wrong shape, not finite, or outside [0, 10]."""
+
+
+def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
+    """`scores` as a C-contiguous (N, 12) float64 array; every bad entry is named. Nothing is clamped."""
+    values = np.asarray(scores)
+    if values.dtype == bool or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise ScoreError(f"found scores of type {values.dtype}; expected numbers in [0, 10]")
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    if values.shape != (clients, len(DIMENSIONS)):
+        raise ScoreError(
+            f"found scores of shape {values.shape}; expected ({clients}, {len(DIMENSIONS)}): a row a client, a column a dimension"
+        )
+    bad = np.argwhere(~((values >= 0.0) & (values <= 10.0)))
+    if len(bad):
+        found = ", ".join(f"{DIMENSIONS[d]} of client {n} is {values[n, d]}" for n, d in bad[:12])
+        raise ScoreError(f"found {found}; expected finite scores in [0, 10]")
+    return values
+
+
+@compiled
+def drive(score, literal):  # type: ignore[no-untyped-def]
+    """(help, harm), each in [0, 10], of one score in [0, 10].
+
+    excess:   help = 10 (s - 6.5) / 3.5 if s > 6.5 else 0,   harm = 10 (3.5 - s) / 3.5 if s < 3.5 else 0
+    literal:  help = s if s > 6.5 else 0,                    harm = s if s < 3.5 else 0
+    """
+    if score > HIGH:
+        return (score if literal else 10.0 * (score - HIGH) / (10.0 - HIGH)), 0.0
+    if score < LOW:
+        return 0.0, (score if literal else 10.0 * (LOW - score) / LOW)
+    return 0.0, 0.0

@@ -1,0 +1,48 @@
+"""The stance the therapist should take: rapport, then assembling the person, then intervention (paper 411-415)."""
+
+from client_graph.compiled import compiled
+
+RAPPORT, ASSEMBLAGE, INTERVENTION = 0, 1, 2
+
+# Signals, each in [0, 10], in the order of tables.signal_*.
+OPENNESS, DISCLOSURE, RESISTANCE, DEFENSIVENESS, OVERWHELM = range(5)
+
+STEADY_ATTUNEMENT = 5.5  # running average over four turns (paper 413)
+LOW_RESISTANCE = 5.5
+HIGH_DEFENSIVENESS = 5.0
+HIGH_OVERWHELM = 3.0
+VISIBLE = 5.0  # disclosure or engagement one can observe; the paper gives no number (paper map)
+RUPTURE = 3.5  # mean of attunement and safety below the rubric's "poor" edge
+
+
+@compiled
+def client_signals(levels, phase, tables, out):  # type: ignore[no-untyped-def]
+    """What shows of the client now, `out` (5,) in [0, 10]: signed weighted mean of nodes times the phase's factor."""
+    out[:] = 0.0
+    for k in range(tables.signal_node.shape[0]):
+        out[tables.signal_of[k]] += tables.signal_weight[k] * levels[tables.signal_node[k]]
+    for s in range(out.shape[0]):
+        out[s] = min(10.0, max(0.0, (tables.signal_offset[s] + out[s]) * tables.signal_phase[phase, s]))
+
+
+@compiled
+def ruptured(attunement_score, safety_score, phase_step):  # type: ignore[no-untyped-def]
+    """A turn that missed and frightened at once, or that threw the client back a phase."""
+    return 0.5 * (attunement_score + safety_score) < RUPTURE or phase_step < 0
+
+
+@compiled
+def next_stance(stance, turn, signals, rupture, mean_attunement, mean_resistance, lock_turns):  # type: ignore[no-untyped-def]
+    """The stance (0..2) for the coming turn; `turn` counts the turns of the session that are over.
+
+    Down at once: rupture -> rapport; defensiveness >= 5 or overwhelm >= 3 -> one step back.
+    Up only on sustained evidence: attunement >= 5.5 and resistance <= 5.5 over four turns, disclosure or openness seen.
+    """
+    if turn < lock_turns or rupture:
+        return RAPPORT
+    if signals[DEFENSIVENESS] >= HIGH_DEFENSIVENESS or signals[OVERWHELM] >= HIGH_OVERWHELM:
+        return max(RAPPORT, stance - 1)
+    ready = mean_attunement >= STEADY_ATTUNEMENT and mean_resistance <= LOW_RESISTANCE
+    if ready and max(signals[DISCLOSURE], signals[OPENNESS]) >= VISIBLE:
+        return min(INTERVENTION, stance + 1)
+    return stance

@@ -1,0 +1,114 @@
+"""How a client speaks: the protocol, and the offline voice of authored lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from client_graph.catalog import Catalog
+from client_graph.personhood import Person
+from client_graph.rows import VoiceRow
+from client_graph.turn import TurnReport
+from client_graph.view import ClientView
+from judges.protocol import Turn
+
+# A session opens defended, and a goodbye is either guarded (A) or at rest (D): only those lines are written.
+_PHASE_OF_LINES = {"opening": dict.fromkeys("ABCD", "A"), "closing": {"A": "A", "B": "A", "C": "D", "D": "D"}}
+
+MOVED_SCORE = 6.5  # the judge's edge of competent care (paper 333)
+
+
+@dataclass(frozen=True)
+class SpeakingTurn:
+    """What a voice may know: it is the client's own, so it sees the true state."""
+
+    view: ClientView
+    person: Person
+    moment: str  # opening, ordinary, moved, hurt or closing
+    history: tuple[Turn, ...]
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What the client says, and what it keeps to itself."""
+
+    text: str
+    reasoning: str
+
+
+@dataclass(frozen=True)
+class VoiceFailure:
+    """The client could not be given words, and why: the turn ends as an event, never with made-up words."""
+
+    reason: str
+
+
+class ClientVoice(Protocol):
+    """Gives words to clients, in the order of `turns`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def speak(self, turns: Sequence[SpeakingTurn]) -> list[Utterance | VoiceFailure]: ...
+
+
+def moment_of(report: TurnReport | None, composite: float) -> str:
+    """How the last reply landed: hurt by a rupture, moved by a step forward or competent care, else ordinary."""
+    if report is None:
+        return "opening"
+    if report.rupture[0]:
+        return "hurt"
+    if report.phase_step[0] > 0 or composite > MOVED_SCORE:
+        return "moved"
+    return "ordinary"
+
+
+def private_reasoning(view: ClientView) -> str:
+    """What is true of the client now, in the tables' own sentences about the nodes that matter most."""
+    sentences = []
+    for name in view.matters_now(3):
+        row = view.catalog.nodes[view.catalog.node(name)]
+        sentences.append(row.high if view.levels[name] >= 5.0 else row.low)
+    return " ".join(sentence if sentence.endswith(".") else f"{sentence}." for sentence in sentences)
+
+
+class AuthoredVoice:
+    """The offline client: chooses among the lines of voice.csv that fit phase, attachment, moment and concern."""
+
+    name = "authored"
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._lines: tuple[VoiceRow, ...] = catalog.rows["voice"]
+
+    def speak(self, turns: Sequence[SpeakingTurn]) -> list[Utterance | VoiceFailure]:
+        """One line each; a line is not said twice in a session while another fits."""
+        return [self._one(turn) for turn in turns]
+
+    def _one(self, turn: SpeakingTurn) -> Utterance | VoiceFailure:
+        reasoning = private_reasoning(turn.view)
+        if turn.moment == "opening" and not turn.history and turn.view.state.session[turn.view.index] == 0:
+            return Utterance(turn.person.opening, reasoning)
+        said = [past.client for past in turn.history]
+        fitting = self.fitting(turn, turn.moment)
+        if turn.moment == "moved" and said and said[-1] in fitting:  # nobody says in every turn that they are moved
+            fitting = self.fitting(turn, "ordinary")
+        if not fitting:
+            return VoiceFailure(
+                f"no line for phase {turn.view.phase}, {turn.person.coherence}, {turn.moment}, {turn.person.concern}; "
+                "add one to voice.csv"
+            )
+        fresh = [line for line in fitting if line not in said]
+        longest_ago = fresh or [min(fitting, key=lambda line: max(i for i, old in enumerate(said) if old == line))]
+        return Utterance(longest_ago[int(turn.rng.integers(len(longest_ago)))], reasoning)
+
+    def fitting(self, turn: SpeakingTurn, moment: str) -> list[str]:
+        """The authored lines that fit the client and the moment, in file order."""
+        phase = _PHASE_OF_LINES.get(moment, {}).get(turn.view.phase, turn.view.phase)
+        return [
+            row.line
+            for row in self._lines
+            if (row.moment, row.coherence, row.phase) == (moment, turn.person.coherence, phase)
+            and row.concern in ("any", turn.person.concern)
+        ]

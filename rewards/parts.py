@@ -1,0 +1,81 @@
+"""The reward of one turn as named parts (paper 388-402, 469). Every part is (N,); the reward is their sum."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from client_graph.names import DIMENSIONS
+from client_graph.turn import TurnReport
+from rewards.settings import RewardSettings
+from rewards.tables import RewardTables, load_reward_tables
+
+
+class RewardParts(NamedTuple):
+    """What each signal adds; (N,) each, in reward points."""
+
+    composite: np.ndarray
+    modifiers: np.ndarray
+    phase_transition: np.ndarray
+    stage_transition: np.ndarray
+    taie: np.ndarray
+    adaptation_events: np.ndarray
+    attunement_change: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        """(N,) the reward."""
+        return np.sum(self, axis=0)
+
+    def of(self, client: int) -> dict[str, float]:
+        """The parts of one client by name."""
+        return {name: float(part[client]) for name, part in zip(self._fields, self, strict=True)}
+
+
+def stage_composite(scores: np.ndarray, stage: np.ndarray, tables: RewardTables | None = None) -> np.ndarray:
+    """Stage-weighted composite, (N,) in [0, 10]; scores (N, 12), stage (N,) int in 0..3 (paper 392).
+
+    C_stage = Σ_d w_sd · score_d / Σ_d w_sd
+    """
+    weights = (tables or load_reward_tables()).weights[stage]
+    return np.einsum("nd,nd->n", weights, scores) / weights.sum(axis=1)
+
+
+def stage_modifiers(scores: np.ndarray, stage: np.ndarray, tables: RewardTables | None = None) -> dict[str, np.ndarray]:
+    """Each bonus or penalty of the clients' stages by name, (N,) points, 0 where it does not apply (paper 396-399)."""
+    found = {}
+    for row in (tables or load_reward_tables()).modifiers:
+        value = scores[:, [DIMENSIONS.index(name) for name in row.dimensions]].mean(axis=1)
+        meets = value > row.threshold if row.relation == "above" else value < row.threshold
+        found[row.name] = np.where((stage == row.stage - 1) & meets, row.reward, 0.0)
+    return found
+
+
+def turn_reward(
+    scores: np.ndarray,
+    stage: np.ndarray,
+    report: TurnReport,
+    settings: RewardSettings | None = None,
+    tables: RewardTables | None = None,
+) -> RewardParts:
+    """The parts of a turn's reward; `stage` (N,) int in 0..3 is the stage in which the turn was taken."""
+    scale = settings or RewardSettings()
+    zero = np.zeros(len(scores))
+    return RewardParts(
+        composite=scale.composite * stage_composite(scores, stage, tables),
+        modifiers=scale.modifiers * sum(stage_modifiers(scores, stage, tables).values(), zero),
+        phase_transition=_steps(report.phase_step, scale.phase_forward, scale.phase_regression),
+        stage_transition=zero,
+        taie=scale.taie * report.axis_trend.astype(np.float64),
+        adaptation_events=scale.adaptation_event * report.adaptation_events.sum(axis=1).astype(np.float64),
+        attunement_change=scale.attunement * report.attunement_change,
+    )
+
+
+def with_stage_transition(parts: RewardParts, stage_step: np.ndarray, settings: RewardSettings | None = None) -> RewardParts:
+    """`parts` of the session's last turn with the reward of a stage gained or lost at its end."""
+    scale = settings or RewardSettings()
+    return parts._replace(stage_transition=_steps(stage_step, scale.stage_forward, scale.stage_regression))
+
+
+def _steps(step: np.ndarray, forward: float, regression: float) -> np.ndarray:
+    return np.where(step > 0, forward, np.where(step < 0, regression, 0.0))
