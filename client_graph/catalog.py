@@ -247,13 +247,18 @@ def _freeze(folder: Path, rows: dict[str, tuple[Any, ...]]) -> Catalog:
         bucket_falls=_frozen([row.falls for row in buckets], np.bool_),
         bucket_volatility=_frozen([row.volatility for row in buckets]),
         bucket_decay=_frozen([row.session_decay for row in buckets]),
-        bucket_high=_matrix(((dimension[s.dimension], bucket[s.bucket], s.high) for s in bucket_scores), (12, len(buckets))),
-        bucket_low=_matrix(((dimension[s.dimension], bucket[s.bucket], s.low) for s in bucket_scores), (12, len(buckets))),
+        bucket_high=_matrix(
+            ((dimension[s.dimension], bucket[s.bucket], s.high) for s in bucket_scores), (12, len(buckets))
+        ),
+        bucket_low=_matrix(
+            ((dimension[s.dimension], bucket[s.bucket], s.low) for s in bucket_scores), (12, len(buckets))
+        ),
         couple_bucket=_frozen([bucket[row.bucket] for row in rows["bucket_nodes"]], np.int64),
         couple_node=_frozen([node[row.node] for row in rows["bucket_nodes"]], np.int64),
         couple_coefficient=_frozen([row.coefficient for row in rows["bucket_nodes"]]),
         loa_weight=_matrix(
-            ((dimension[row.dimension], LOA_DIMENSIONS.index(row.loa), row.weight) for row in rows["loa_scores"]), (12, 7)
+            ((dimension[row.dimension], LOA_DIMENSIONS.index(row.loa), row.weight) for row in rows["loa_scores"]),
+            (12, 7),
         ),
         loa_thresholds=_frozen(sorted(row.threshold for row in rows["loa_thresholds"])),
         axis_weight=_matrix(

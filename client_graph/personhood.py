@@ -14,7 +14,12 @@ from client_graph.state import ASSESSMENTS, WINDOW, ClientState
 from client_graph.therapist_model import attunement
 
 STAGE_ODDS = (0.35, 0.45, 0.20, 0.0)  # paper 1564: stage 4 has to be asked for
-STRATEGY_GRIP = (1.0, 0.75, 0.45, 0.2)  # how far a strategy still shifts levels at each stage; loosens as treatment goes
+STRATEGY_GRIP = (
+    1.0,
+    0.75,
+    0.45,
+    0.2,
+)  # how far a strategy still shifts levels at each stage; loosens as treatment goes
 LEVEL_SPREAD = 0.6  # standard deviation between clients of one kind, in level points
 BUCKET_SPREAD = 0.05
 LOA_SPREAD = 0.8
@@ -100,7 +105,9 @@ def _arrival(catalog: Catalog, person: Person, rng: np.random.Generator, setting
         if row.concern == person.concern:
             levels[catalog.node(row.node)] += row.shift
     levels = np.clip(levels + rng.normal(0.0, LEVEL_SPREAD, levels.shape), 0.0, 10.0)
-    buckets = np.clip(catalog.bucket_start[stage] + rng.normal(0.0, BUCKET_SPREAD, catalog.bucket_start[stage].shape), 0, 1)
+    buckets = np.clip(
+        catalog.bucket_start[stage] + rng.normal(0.0, BUCKET_SPREAD, catalog.bucket_start[stage].shape), 0, 1
+    )
     loa = np.clip(catalog.loa_start[stage] + rng.normal(0.0, LOA_SPREAD, 7), -10, 10)
     tmog = np.clip(levels + rng.normal(0.0, settings.tmog_start_noise, levels.shape), 0.0, 10.0)
     axes = first_axes(levels, catalog)

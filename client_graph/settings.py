@@ -34,24 +34,40 @@ class ClientSettings(BaseModel):
         description="`excess`: how far a score lies beyond its threshold, so that a worse score never harms less. "
         "`literal`: the raw score, as the paper prints it (lines 333, 348).",
     )
-    node_gain: float = Field(1.0, gt=0, description="Multiplies every direct node change; 1 keeps the tables' own scale.")
-    engagement_floor: float = Field(0.2, gt=0, le=1, description="Least engagement factor, so that nobody is frozen for good.")
+    node_gain: float = Field(
+        1.0, gt=0, description="Multiplies every direct node change; 1 keeps the tables' own scale."
+    )
+    engagement_floor: float = Field(
+        0.2, gt=0, le=1, description="Least engagement factor, so that nobody is frozen for good."
+    )
     source_damping: float = Field(0.3, ge=0, le=1, description="Edge damping at the source (paper 345).")
     target_damping: float = Field(0.5, ge=0, le=1, description="Edge damping at the target (paper 345).")
     loa_rate: float = Field(0.15, gt=0, description="LOA points a turn at full drive and mapping weight 1.")
     axis_rate: float = Field(0.20, gt=0, description="TAIE axis points a turn at full drive and mapping weight 1.")
     axis_tolerance: float = Field(
-        0.05, ge=0, description="Least change of |X|+|Y|+|Z| over the three-assessment window that counts as a direction."
+        0.05,
+        ge=0,
+        description="Least change of |X|+|Y|+|Z| over the three-assessment window that counts as a direction.",
     )
     tmog_start_noise: float = Field(
         2.0, ge=0, description="Standard deviation, in level points, of the therapist's first error about each node."
     )
     tmog_steady_rate: float = Field(0.01, ge=0, le=1, description="Share of the remaining error that any turn removes.")
-    tmog_good_rate: float = Field(0.10, ge=0, le=1, description="Further share removed at attunement 10 (none below 6.5).")
-    tmog_noise: float = Field(0.4, ge=0, description="Standard deviation of new error at attunement 0 (none above 3.5).")
-    phase_mood_gain: float = Field(8.0, gt=0, description="Scales bucket shifts in the phase score (calibrated; paper map).")
-    phase_coiling_gain: float = Field(3.5, gt=0, description="Scales coiling shifts in the phase score (calibrated; paper map).")
-    stance_lock_turns: int = Field(3, ge=0, description="First turns of a session locked to rapport_building (paper 414).")
+    tmog_good_rate: float = Field(
+        0.10, ge=0, le=1, description="Further share removed at attunement 10 (none below 6.5)."
+    )
+    tmog_noise: float = Field(
+        0.4, ge=0, description="Standard deviation of new error at attunement 0 (none above 3.5)."
+    )
+    phase_mood_gain: float = Field(
+        8.0, gt=0, description="Scales bucket shifts in the phase score (calibrated; paper map)."
+    )
+    phase_coiling_gain: float = Field(
+        3.5, gt=0, description="Scales coiling shifts in the phase score (calibrated; paper map)."
+    )
+    stance_lock_turns: int = Field(
+        3, ge=0, description="First turns of a session locked to rapport_building (paper 414)."
+    )
 
     def dynamics(self) -> Dynamics:
         """These settings as the compiled turn takes them."""

@@ -47,7 +47,12 @@ class TurnReport(NamedTuple):
 def _empty_report(clients: int, nodes: int, buckets: int) -> TurnReport:
     shapes = {"direct": (nodes,), "through_edges": (nodes,), "through_buckets": (nodes,), "buckets": (buckets,)}
     shapes |= {"loa": (7,), "adaptation_events": (7,), "axes": (3,), "signals": (5,)}
-    kinds: dict[str, type] = {"adaptation_events": np.int64, "axis_trend": np.int64, "phase_step": np.int64, "rupture": np.bool_}
+    kinds: dict[str, type] = {
+        "adaptation_events": np.int64,
+        "axis_trend": np.int64,
+        "phase_step": np.int64,
+        "rupture": np.bool_,
+    }
     return TurnReport(
         **{
             name: np.zeros((clients, *shapes.get(name, ())), dtype=kinds.get(name, np.float64))

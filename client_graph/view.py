@@ -99,7 +99,9 @@ class ClientView:
     def worst_misread(self, count: int = 5) -> list[tuple[str, float]]:
         """Nodes where belief and truth differ most, with belief minus truth (paper 458)."""
         error = self.state.tmog[self.index] - self.state.levels[self.index]
-        return [(self.catalog.node_names[n], float(error[n])) for n in np.argsort(-np.abs(error), kind="stable")[:count]]
+        return [
+            (self.catalog.node_names[n], float(error[n])) for n in np.argsort(-np.abs(error), kind="stable")[:count]
+        ]
 
     def explain(self, node: str) -> dict[str, float]:
         """How the last turn changed a node: directly, through edges, through buckets; bipolar nodes count nearness to 5."""

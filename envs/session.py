@@ -63,8 +63,8 @@ class Outcome:
 
 
 @dataclass
-class _Session:
-    """What a session holds besides the client: replaced as a whole, never half."""
+class SessionState:
+    """A running session: the client, the words so far, the counters. Replaced as a whole by a step, never half."""
 
     state: ClientState
     person: Person
@@ -77,6 +77,14 @@ class _Session:
     over: bool = False
     next_state: ClientState | None = None
     tried: dict[str, Outcome] = field(default_factory=dict)  # replies already judged at this very turn
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A session and the environment's generator, as they stood."""
+
+    session: SessionState
+    chance: Any  # the state of numpy's bit generator
 
 
 class SessionEnv(gym.Env[dict[str, Any], str]):
@@ -125,7 +133,9 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         if max_turns < 1:
             raise ValueError(f"found max_turns {max_turns}; expected at least 1")
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"found render_mode {render_mode!r}; expected one of {self.metadata['render_modes']} or None")
+            raise ValueError(
+                f"found render_mode {render_mode!r}; expected one of {self.metadata['render_modes']} or None"
+            )
         self.catalog = catalog if isinstance(catalog, Catalog) else load_catalog(catalog)
         self.voice = _voice(client, self.catalog)
         self.judge = _judge(judge)
@@ -144,7 +154,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             stance=Discrete(len(STANCES)),
             beliefs=Box(0.0, 10.0, (len(self.catalog.nodes),), np.float64),
         )
-        self._session: _Session | None = None
+        self._session: SessionState | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -166,7 +176,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             person = people[0]
         view = ClientView(state, self.catalog)
         words = self._speak(SpeakingTurn(view, person, "opening", (), self.np_random))
-        self._session = _Session(state, person, *words, alliance_at_start=view.alliance)
+        self._session = SessionState(state, person, *words, alliance_at_start=view.alliance)
         return self._observation(), self._info()
 
     def evaluate(self, actions: Sequence[str]) -> list[Outcome | JudgeFailure]:
@@ -214,21 +224,27 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         next_state, ended = end_session(state, self.catalog) if over else (None, None)
         if ended is not None:
             parts = with_stage_transition(parts, ended.stage_step, self.reward_settings)
-        self._session = _Session(
+        self._session = SessionState(
             state, session.person, *words, session.alliance_at_start, history, report, in_integration, over, next_state
         )
         info = self._info(outcome, parts, ended)
         info["ending"] = "left" if left else "closed_well" if closed_well else "turn_limit" if truncated else None
         return self._observation(), float(parts.total[0]), left or closed_well, truncated, info
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that a later `restore` needs to go on from here, byte for byte; shares no memory with the env."""
-        return {"session": deepcopy(self._session), "chance": deepcopy(self.np_random.bit_generator.state)}
+    def snapshot(self) -> Snapshot:
+        """Everything that a later `restore` needs to go on from here, byte for byte; shares no memory with the env.
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to a snapshot, which stays as it is and may be restored again."""
-        self._session = deepcopy(snapshot["session"])
-        self.np_random.bit_generator.state = deepcopy(snapshot["chance"])
+        `envs.snapshot` writes it as JSON and reads it back.
+        """
+        if self._session is None:
+            raise ResetNeeded("nothing to keep yet; call reset() first")
+        return Snapshot(deepcopy(self._session), deepcopy(self.np_random.bit_generator.state))
+
+    def restore(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Go back to a snapshot, which stays as it is and may be restored again; returns the observation there."""
+        self._session = deepcopy(snapshot.session)
+        self.np_random.bit_generator.state = deepcopy(snapshot.chance)
+        return self._observation()
 
     @property
     def client_view(self) -> ClientView:
@@ -255,7 +271,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             return None
         return dashboard(self.client_view, self.person, self.history, self._session.words if self._session else "")
 
-    def _running(self) -> _Session:
+    def _running(self) -> SessionState:
         if self._session is None:
             raise ResetNeeded("no session yet; call reset() first")
         if self._session.over:
@@ -272,7 +288,9 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     def _speak(self, turn: SpeakingTurn) -> tuple[str, str]:
         said = self.voice.speak([turn])[0]
         if isinstance(said, VoiceFailure):
-            raise ClientFailed(f"client voice {self.voice.name} gave no words: {said.reason}. The client was not changed")
+            raise ClientFailed(
+                f"client voice {self.voice.name} gave no words: {said.reason}. The client was not changed"
+            )
         return said.text, said.reasoning
 
     def _observation(self) -> dict[str, Any]:

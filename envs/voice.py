@@ -90,18 +90,28 @@ class AuthoredVoice:
         reasoning = private_reasoning(turn.view)
         if turn.moment == "opening" and not turn.history and turn.view.state.session[turn.view.index] == 0:
             return Utterance(turn.person.opening, reasoning)
-        said = [past.client for past in turn.history]
-        fitting = self.fitting(turn, turn.moment)
-        if turn.moment == "moved" and said and said[-1] in fitting:  # nobody says in every turn that they are moved
-            fitting = self.fitting(turn, "ordinary")
-        if not fitting:
+        lines = self.fresh_lines(turn) or self._said_longest_ago(turn)
+        if not lines:
             return VoiceFailure(
                 f"no line for phase {turn.view.phase}, {turn.person.coherence}, {turn.moment}, {turn.person.concern}; "
                 "add one to voice.csv"
             )
-        fresh = [line for line in fitting if line not in said]
-        longest_ago = fresh or [min(fitting, key=lambda line: max(i for i, old in enumerate(said) if old == line))]
-        return Utterance(longest_ago[int(turn.rng.integers(len(longest_ago)))], reasoning)
+        return Utterance(lines[int(turn.rng.integers(len(lines)))], reasoning)
+
+    def fresh_lines(self, turn: SpeakingTurn) -> list[str]:
+        """What this client could say now and has not said in this session, in file order."""
+        said = [past.client for past in turn.history]
+        fresh = [line for line in self.fitting(turn, turn.moment) if line not in said]
+        if turn.moment != "moved":
+            return fresh
+        # Nobody says in every turn that they are moved.
+        just_said = bool(said) and said[-1] in self.fitting(turn, "moved")
+        ordinary = [line for line in self.fitting(turn, "ordinary") if line not in said]
+        return ordinary if just_said or not fresh else fresh
+
+    def _said_longest_ago(self, turn: SpeakingTurn) -> list[str]:
+        last_said = {past.client: i for i, past in enumerate(turn.history)}
+        return sorted(self.fitting(turn, turn.moment), key=lambda line: last_said.get(line, -1))[:1]
 
     def fitting(self, turn: SpeakingTurn, moment: str) -> list[str]:
         """The authored lines that fit the client and the moment, in file order."""

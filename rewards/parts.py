@@ -71,7 +71,9 @@ def turn_reward(
     )
 
 
-def with_stage_transition(parts: RewardParts, stage_step: np.ndarray, settings: RewardSettings | None = None) -> RewardParts:
+def with_stage_transition(
+    parts: RewardParts, stage_step: np.ndarray, settings: RewardSettings | None = None
+) -> RewardParts:
     """`parts` of the session's last turn with the reward of a stage gained or lost at its end."""
     scale = settings or RewardSettings()
     return parts._replace(stage_transition=_steps(stage_step, scale.stage_forward, scale.stage_regression))

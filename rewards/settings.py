@@ -15,7 +15,10 @@ class RewardSettings(BaseModel):
     stage_forward: float = Field(100.0, ge=0, description="A stage of treatment gained (paper 402).")
     stage_regression: float = Field(-150.0, le=0, description="A stage of treatment lost (paper 402).")
     taie: float = Field(
-        1.0, description="Points for a three-assessment trend of the axes toward zero; as many lost for away (paper 374)."
+        1.0,
+        description="Points for a three-assessment trend of the axes toward zero; as many lost for away (paper 374).",
     )
-    adaptation_event: float = Field(2.0, description="Points for each LOA threshold crossed upward, lost downward (paper 366).")
+    adaptation_event: float = Field(
+        2.0, description="Points for each LOA threshold crossed upward, lost downward (paper 366)."
+    )
     attunement: float = Field(10.0, description="Points per unit of attunement gained, of 1 in all (paper 450, 466).")

@@ -18,7 +18,9 @@ def _dimensions(cell: object) -> object:
     names = tuple(str(cell).split())
     unknown = [name for name in names if name not in DIMENSIONS]
     if unknown or not names:
-        raise ValueError(f"expected judge dimensions separated by spaces; unknown: {', '.join(unknown) or 'none given'}")
+        raise ValueError(
+            f"expected judge dimensions separated by spaces; unknown: {', '.join(unknown) or 'none given'}"
+        )
     return names
 
 
@@ -33,7 +35,9 @@ class StageWeightRow(Row):
 class ModifierRow(Row):
     stage: Annotated[int, Field(ge=1, le=4)]
     name: str
-    dimensions: Annotated[tuple[str, ...], BeforeValidator(_dimensions)] = Field(description="Their mean is held against it.")
+    dimensions: Annotated[tuple[str, ...], BeforeValidator(_dimensions)] = Field(
+        description="Their mean is held against it."
+    )
     relation: Literal["above", "below"]
     threshold: Annotated[float, Field(ge=0, le=10)]
     reward: float
@@ -55,7 +59,9 @@ def load_reward_tables(folder: Path = CONFIGS / "rewards") -> RewardTables:
     modifiers = read_table(folder / "modifiers.csv", ModifierRow, problems)
     names = [row.dimension for row in weights]
     if not problems and sorted(names) != sorted(DIMENSIONS):
-        problems.append(f"stage_weights.csv: found dimensions {', '.join(names)}; expected each of {', '.join(DIMENSIONS)} once")
+        problems.append(
+            f"stage_weights.csv: found dimensions {', '.join(names)}; expected each of {', '.join(DIMENSIONS)} once"
+        )
     if problems:
         raise TableError(problems)
     by_name = {row.dimension: row for row in weights}

@@ -1,0 +1,154 @@
+"""The therapist's adapters and what moves them: two optimizer steps a turn, each scaled and clipped on its own (paper 448-452)."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mlx.nn as nn
+import mlx.optimizers as optim
+from mlx.utils import tree_flatten, tree_map
+
+from agents.lm.adapters import AdapterSets, FrozenSetChanged
+from agents.lm.architecture import KINDS
+from agents.lm.device import mx
+from agents.lm.logprob import LowerStates, record_lower, response_logprobs
+from agents.lm.lora import slots
+from agents.losses import group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob
+from agents.settings import GrpoPart, OptimizerPart, RlaifPart
+
+THERAPIST, REFERENCE, FROZEN = "therapist", "reference", "frozen"
+
+
+class BadGradients(RuntimeError):
+    """Gradients were not finite several times in a row; the adapters are as they were before."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimizer step. norms: of the scaled gradient before clipping, by module kind. applied: whether weights moved."""
+
+    loss: float
+    norm: float
+    norms: dict[str, float]
+    applied: bool
+
+
+@dataclass(frozen=True)
+class GrpoReport:
+    """A GRPO step: the group's advantages (K,) and mean KL to the reference, before the step."""
+
+    step: StepReport
+    advantages: list[float]
+    kl: float
+
+
+class Learner:
+    """Adam on the therapist's set; reference and frozen sets are only read."""
+
+    def __init__(self, sets: AdapterSets, model: nn.Module, settings: OptimizerPart) -> None:
+        self.sets, self.model, self.settings = sets, model, settings
+        self.first_layer = first_adapted_layer(model)
+        self.optimizer = optim.Adam(learning_rate=settings.learning_rate)
+        self.optimizer.init(model.trainable_parameters())
+        self.bad_in_a_row = 0
+        self._frozen_hashes = {name: sets.hash(name) for name in (REFERENCE, FROZEN)}
+
+    def expect_frozen(self) -> None:
+        """Raises FrozenSetChanged if a byte of the reference, client or judge set is not what it was at the start."""
+        for name, known in self._frozen_hashes.items():
+            if (found := self.sets.hash(name)) != known:
+                raise FrozenSetChanged(
+                    f"adapter set {name!r}: found SHA-256 {found}; expected {known}, as at the start"
+                )
+
+    def rlaif_step(
+        self, prompt: list[int], corrected: list[int], original: list[int], modifier: float, settings: RlaifPart
+    ) -> StepReport:
+        """Toward the corrected reply; the gradient is scaled by w_RLAIF · treatment modifier (paper 450)."""
+        lower = record_lower(self.model, prompt, [corrected, original], self.first_layer)
+
+        def loss() -> mx.array:
+            logp, mask = response_logprobs(self.model, prompt, [corrected, original], lower=lower)
+            total = sequence_logprob(logp, mask, settings.length_normalised)
+            return rlaif_loss(total[0], total[1], settings.beta)
+
+        return self._step(loss, settings.weight * modifier)
+
+    def grpo_step(
+        self, prompt: list[int], candidates: list[list[int]], scores: list[float], settings: GrpoPart
+    ) -> GrpoReport:
+        """Toward the better candidates of one group; the reference is evaluated before the step, on the same lower states."""
+        lower = record_lower(self.model, prompt, candidates, self.first_layer)
+        advantages = group_advantages(mx.array(scores))
+        reference = self._reference(prompt, candidates, lower)
+
+        def loss() -> mx.array:
+            logp, mask = response_logprobs(self.model, prompt, candidates, lower=lower)
+            seen.append(mx.stop_gradient(kl_penalty(logp, reference, mask, "k3").mean()))
+            return grpo_loss(
+                logp, mask, advantages, reference, settings.kl_weight, settings.kl_estimator, settings.length_normalised
+            )
+
+        seen: list[mx.array] = []
+        report = self._step(loss, settings.weight)
+        return GrpoReport(report, advantages.tolist(), float(seen[-1].item()))
+
+    def _reference(self, prompt: list[int], responses: list[list[int]], lower: LowerStates) -> mx.array:
+        with self.sets.role(REFERENCE):
+            logp, _ = response_logprobs(self.model, prompt, responses, lower=lower)
+            mx.eval(logp)
+        return logp
+
+    def _step(self, loss: Callable[[], mx.array], scale: float) -> StepReport:
+        """g <- scale · ∇L;  g <- g · min(1, clip / ‖g‖);  Adam.  A gradient that is not finite changes nothing."""
+        value, gradients = nn.value_and_grad(self.model, loss)()
+        scaled = tree_map(lambda g: scale * g, gradients)
+        flat = dict(tree_flatten(scaled))
+        squares = {name: g.astype(mx.float32).square().sum() for name, g in flat.items()}
+        mx.eval(value, squares)
+        by_kind = dict.fromkeys(KINDS, 0.0)
+        for name, square in squares.items():
+            by_kind[_kind(name)] = by_kind.get(_kind(name), 0.0) + square.item()
+        norm = math.sqrt(sum(by_kind.values()))
+        norms = {kind: math.sqrt(square) for kind, square in by_kind.items()}
+        if not (math.isfinite(norm) and math.isfinite(value.item())):
+            return self._refused(value.item(), norm, norms)
+        self.bad_in_a_row = 0
+        shrink = min(1.0, self.settings.clip_norm / norm) if norm > 0.0 else 1.0
+        self.optimizer.update(self.model, tree_map(lambda g: shrink * g, scaled))
+        mx.eval(self.model.trainable_parameters(), self.optimizer.state)
+        return StepReport(value.item(), norm, norms, norm > 0.0)
+
+    def _refused(self, loss: float, norm: float, norms: dict[str, float]) -> StepReport:
+        self.bad_in_a_row += 1
+        if self.bad_in_a_row >= self.settings.stop_after_bad:
+            raise BadGradients(
+                f"found a gradient norm of {norm} and a loss of {loss}, {self.bad_in_a_row} steps in a row; expected finite "
+                "numbers. The adapters are as they were; try a lower optimizer.learning_rate"
+            )
+        return StepReport(loss, norm, norms, False)
+
+
+def first_adapted_layer(model: nn.Module) -> int:
+    """Number of the lowest layer with an adapter: what lies below is the base alone, and is computed once."""
+    return min(int(found.group(1)) for name in slots(model) if (found := re.search(r"\blayers\.(\d+)\.", name)))
+
+
+_PATHS = {
+    "gate": "gate_proj",
+    "up": "up_proj",
+    "down": "down_proj",
+    "o": "o_proj",
+    "k": "k_proj",
+    "v": "v_proj",
+    "q": "q_",
+}
+
+
+def _kind(name: str) -> str:
+    """The module kind of an adapter array's full name; latent attention's kv_a counts as k."""
+    module = name.rpartition(".")[0].rpartition(".")[2]
+    if module.startswith("kv_"):
+        return "k"
+    return next((kind for kind, start in _PATHS.items() if module.startswith(start)), "other")

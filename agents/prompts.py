@@ -1,0 +1,87 @@
+"""What each role is told, from configs/agents/prompts.toml. Each text is filled once and never expanded again."""
+
+import tomllib
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from client_graph.catalog import Catalog
+from client_graph.names import CONFIGS, DIMENSIONS, STAGE_NAMES, STANCES
+from client_graph.personhood import Person
+from judges.protocol import Judgement, Turn
+
+Messages = list[dict[str, str]]
+
+
+@cache
+def _texts() -> dict[str, Any]:
+    return tomllib.loads((CONFIGS / "agents" / "prompts.toml").read_text(encoding="utf-8"))
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def strongest_beliefs(beliefs: np.ndarray, catalog: Catalog, count: int) -> list[str]:
+    """Names of the nodes that the therapist believes furthest from health, by weight; beliefs (n,) in [0, 10]."""
+    from client_graph.graph import coiling_of
+
+    tight = [coiling_of(*node) for node in zip(beliefs, catalog.tables.direction, strict=True)]
+    order = np.argsort(-np.asarray(tight) * catalog.tables.weight, kind="stable")[:count]
+    return [catalog.node_names[n].replace("_", " ") for n in order]
+
+
+def therapist_messages(
+    observation: dict[str, Any], history: tuple[Turn, ...], catalog: Catalog, remembered: int, beliefs_shown: int
+) -> Messages:
+    """The chat in which the therapist answers: what it may know of the client, an example of the form, the last turns."""
+    told = _texts()["therapist"]
+    named = strongest_beliefs(observation["beliefs"], catalog, beliefs_shown)
+    system = told["system"].format(
+        stage=STAGE_NAMES[int(observation["stage"]) - 1].lower(),
+        stance=told["stance"][STANCES[int(observation["stance"])]],
+        beliefs=told["beliefs"].format(names=", ".join(named)) if named else "",
+    )
+    messages = [_message("system", system)]
+    messages += [_message("user", told["example"]["client"]), _message("assistant", told["example"]["therapist"])]
+    for turn in history[len(history) - remembered :] if remembered else ():
+        messages += [_message("user", turn.client), _message("assistant", turn.therapist)]
+    return [*messages, _message("user", observation["client"])]
+
+
+def correction_messages(messages: Messages, client: str, reply: str, judgement: Judgement) -> Messages:
+    """The same chat with both supervisors' view of the reply, asking for a better one (paper 420)."""
+    notes = _texts()["correction"]["notes"].format(
+        reply=reply,
+        client=client,
+        strengths=", ".join(_named(judgement.kind.scores, 2, best=True)) + ".",
+        kind=" ".join(judgement.kind.recommendations[:2]),
+        harsh=" ".join(judgement.harsh.recommendations[:1])
+        or f"weakest in {', '.join(_named(judgement.harsh.scores, 2, best=False))}.",
+    )
+    return [*messages, _message("assistant", reply), _message("user", notes)]
+
+
+def _named(scores: np.ndarray, count: int, *, best: bool) -> list[str]:
+    order = np.argsort(-scores if best else scores, kind="stable")[:count]
+    return [DIMENSIONS[d].replace("_", " ") for d in order]
+
+
+def client_messages(person: Person, phase: str, history: tuple[Turn, ...], remembered: int = 4) -> Messages:
+    """The chat in which the model is the client: roles turned, so that its own words are the assistant's."""
+    told = _texts()["client"]
+    system = told["system"].format(
+        name=person.name,
+        concern=person.concern.replace("_", " "),
+        history=person.history,
+        manner=person.manner,
+        phase=told["phase"][phase],
+    )
+    messages = [_message("system", system)]
+    if not history:
+        return [*messages, _message("user", "What would you like to begin with today?")]
+    messages.append(_message("user", "What would you like to begin with today?"))
+    for turn in history[-remembered:]:
+        messages += [_message("assistant", turn.client), _message("user", turn.therapist)]
+    return messages

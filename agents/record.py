@@ -1,0 +1,118 @@
+"""A turn as one line of turns.jsonl, and as TensorBoard scalars: every number of every turn."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from agents.learner import StepReport
+from agents.lm.generate import Completion
+from agents.self_play import TurnResult
+from client_graph.catalog import Catalog
+from client_graph.names import AXES, DIMENSIONS, LOA_DIMENSIONS
+from envs.session import Outcome
+from judges.protocol import Assessment, JudgeFailure
+
+
+def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog: Catalog) -> dict[str, Any]:
+    """The line; its times stand alone under "seconds", the only part that two equal runs may differ in."""
+    info = result.info
+    return {
+        "session": session,
+        "turn": turn,
+        "total_turn": total,
+        "person": dataclasses.asdict(info["person"]),
+        "client": result.client,
+        "therapist": _completion(result.reply),
+        "judgement": _judged(result.outcome),
+        "reward": result.reward,
+        "reward_parts": info["reward_parts"],
+        "corrected": {**_completion(result.corrected), "judgement": _judged(result.corrected_outcome)},
+        "rlaif": _step(result.rlaif, result.rlaif_skipped) | {"modifier": result.modifier},
+        "candidates": [
+            {**_completion(said), "judgement": _judged(found)}
+            for said, found in zip(result.candidates, result.candidate_outcomes, strict=True)
+        ],
+        "grpo": _step(result.grpo and result.grpo.step, result.grpo_skipped)
+        | ({"advantages": result.grpo.advantages, "kl": result.grpo.kl} if result.grpo else {}),
+        "after": {
+            "client": result.observation["client"],
+            "client_reasoning": info["client_reasoning"],
+            "phase": info["phase"],
+            "phase_score": info["phase_score"],
+            "phase_step": info["phase_step"],
+            "stage": int(result.observation["stage"]),
+            "stance": int(result.observation["stance"]),
+            "coiling": info["coiling"],
+            "alliance": info["alliance"],
+            "attunement": info["attunement"],
+            "worst_misread": info["worst_misread"],
+            "transformation": info["transformation"],
+            "rupture": info["rupture"],
+            "signals": info["signals"],
+            "levels": dict(zip(catalog.node_names, info["levels"].tolist(), strict=True)),
+            "buckets": dict(zip(catalog.bucket_names, info["buckets"].tolist(), strict=True)),
+            "loa": dict(zip(LOA_DIMENSIONS, info["loa"].tolist(), strict=True)),
+            "axes": dict(zip(AXES, info["axes"].tolist(), strict=True)),
+            "ending": info["ending"],
+            "stage_step": info.get("stage_step"),
+            "session_measures": info.get("session_measures"),
+        },
+        "seconds": result.seconds,
+    }
+
+
+def scalars(result: TurnResult) -> dict[str, float]:
+    """What TensorBoard draws over the turns."""
+    info = result.info
+    found = {
+        "score/composite": result.outcome.composite,
+        "score/kind_harsh_gap": float(result.outcome.judgement.gap.mean()),
+        "reward/total": result.reward,
+        **{f"reward/{name}": value for name, value in info["reward_parts"].items()},
+        **{f"dimension/{name}": float(s) for name, s in zip(DIMENSIONS, info["scores"], strict=True)},
+        "client/coiling": info["coiling"],
+        "client/alliance": info["alliance"],
+        "client/attunement": info["attunement"],
+        "client/phase": float("ABCD".index(info["phase"])),
+        "client/transformation": info["transformation"],
+        "talk/tokens": float(len(result.reply.tokens)),
+        "talk/finished": float(result.reply.finished),
+        "time/turn_seconds": sum(result.seconds.values()),
+    }
+    if result.rlaif:
+        found |= {"rlaif/loss": result.rlaif.loss, "rlaif/norm": result.rlaif.norm}
+    if result.grpo:
+        found |= {"grpo/loss": result.grpo.step.loss, "grpo/norm": result.grpo.step.norm, "grpo/kl": result.grpo.kl}
+        found |= {f"grpo_norm/{kind}": norm for kind, norm in result.grpo.step.norms.items()}
+        spread = [o.composite for o in result.candidate_outcomes if isinstance(o, Outcome)]
+        found["grpo/score_spread"] = float(np.std(spread))
+    return found
+
+
+def _completion(said: Completion) -> dict[str, Any]:
+    return {"text": said.text, "tokens": said.tokens, "finished": said.finished}
+
+
+def _step(step: StepReport | None, skipped: str | None) -> dict[str, Any]:
+    return {"skipped": skipped} if step is None else dataclasses.asdict(step)
+
+
+def _judged(found: Outcome | JudgeFailure) -> dict[str, Any]:
+    if isinstance(found, JudgeFailure):
+        return {"failure": found.reason}
+    return {
+        "composite": found.composite,
+        "kind": _assessment(found.judgement.kind),
+        "harsh": _assessment(found.judgement.harsh),
+    }
+
+
+def _assessment(view: Assessment) -> dict[str, Any]:
+    return {
+        "scores": dict(zip(DIMENSIONS, view.scores.tolist(), strict=True)),
+        "reasons": dict(zip(DIMENSIONS, view.reasons, strict=True)),
+        "narrative": view.narrative,
+        "critical_moments": list(view.critical_moments),
+        "recommendations": list(view.recommendations),
+    }

@@ -1,0 +1,115 @@
+"""The folder of a run: what lies where, the log that a stopped run goes on from, one run at a time."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from agents.lm.checkpoint import Checkpoint, load_checkpoint
+from agents.lm.files import BrokenFolder, write_whole
+
+SETTINGS = "settings.toml"
+TURNS = "turns.jsonl"
+SUMMARY = "summary.json"
+ADAPTERS = "adapters"
+CHECKPOINTS = "checkpoints"
+EVENTS = "events"
+
+
+class RunFolderError(RuntimeError):
+    """A run folder that cannot be used: somebody writes in it, or it holds nothing to go on from."""
+
+
+class RunFolder:
+    """One run's files: settings.toml, turns.jsonl, adapters/, checkpoints/, events/, summary.json."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / ".lock", blocking=False)
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> "RunFolder":
+        """A new folder parent/name-DATE-TIME; a number is added where it exists."""
+        stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        for attempt in range(1000):
+            path = parent / (stem if attempt == 0 else f"{stem}-{attempt + 1}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return cls(path)
+        raise RunFolderError(f"{parent}: a thousand runs began in the same second; expected a free name")
+
+    @classmethod
+    def existing(cls, path: Path) -> "RunFolder":
+        """A run that was begun. Raises RunFolderError where there is none."""
+        if not (path / SETTINGS).is_file():
+            raise RunFolderError(
+                f"{path}: found no {SETTINGS}; expected the folder of a run that was begun by icarus train"
+            )
+        return cls(path)
+
+    def acquire(self) -> None:
+        """Hold the folder until the process ends. The lock dies with its process, so none is ever stale."""
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunFolderError(
+                f"{self.path}: another run is writing here; wait for it to end, or begin a new run"
+            ) from None
+
+    def release(self) -> None:
+        """Let others write here."""
+        self._lock.release()
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoint folders, newest first."""
+        return sorted((self.path / CHECKPOINTS).glob("turn-[0-9]*"), reverse=True)
+
+    def checkpoint_path(self, turn: int) -> Path:
+        """Where the checkpoint after `turn` turns lies."""
+        return self.path / CHECKPOINTS / f"turn-{turn:07d}"
+
+    def newest_checkpoint(self) -> tuple[Path, Checkpoint, list[str]]:
+        """The newest checkpoint that is whole, and a warning for each broken one that was passed over."""
+        warnings: list[str] = []
+        for path in self.checkpoints():
+            try:
+                return path, load_checkpoint(path), warnings
+            except (BrokenFolder, OSError) as error:
+                warnings.append(f"passed over a broken checkpoint: {error}")
+        raise RunFolderError(
+            "\n  ".join([f"{self.path}: found no whole checkpoint to go on from; begin a new run", *warnings])
+        )
+
+    def log_size(self) -> int:
+        """Bytes of turns.jsonl."""
+        path = self.path / TURNS
+        return path.stat().st_size if path.exists() else 0
+
+    def append_turn(self, record: dict[str, Any]) -> None:
+        """One line to turns.jsonl. A line that did not fit on the disk is taken back."""
+        before = self.log_size()
+        line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
+        try:
+            with open(self.path / TURNS, "ab") as file:
+                file.write(line.encode())
+        except OSError:
+            self.cut_log(before)
+            raise
+
+    def cut_log(self, size: int) -> None:
+        """Take back what was written after `size` bytes: turns that no checkpoint holds are played again."""
+        path = self.path / TURNS
+        if path.exists():
+            with open(path, "r+b") as file:
+                file.truncate(size)
+
+    def write_json(self, name: str, value: dict[str, Any]) -> None:
+        """A JSON file, whole or not at all."""
+        write_whole(self.path / name, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")

@@ -1,0 +1,179 @@
+"""The settings of a run: one home for each, read from TOML; all mistakes of a file in one error."""
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agents.lm.lora import LoraSettings
+from client_graph.settings import ClientSettings
+from rewards.settings import RewardSettings
+
+
+class SettingsError(ValueError):
+    """A settings file that cannot be used; the message lists every mistake in it."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RunPart(_Section):
+    """How long a run is and where it writes."""
+
+    folder: str = Field("runs", description="Folder in which each run makes its own folder.")
+    name: str = Field("tbn", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="First part of the run folder's name.")
+    seed: int = Field(0, ge=0, description="Everything that is drawn in a run follows from it.")
+    sessions: int = Field(3, ge=1, description="Sessions of therapy to train on.")
+    sessions_per_client: int = Field(
+        1, ge=1, description="Sessions in a row with one client before the next one comes."
+    )
+    checkpoint_every: int = Field(
+        5, ge=1, description="Turns between checkpoints; one is also written when a run stops."
+    )
+    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
+
+
+class ModelPart(_Section):
+    """The one base model and the adapters that roles begin with."""
+
+    name: str = Field("smollm2", description='"smollm2" (embedded), a model folder, or a hub name that mlx-lm takes.')
+    adapter: str | None = Field(
+        None, description="Adapter folder that therapist and frozen set begin with; none: the base."
+    )
+
+
+class EnvironmentPart(_Section):
+    """The session that the trainer steps: arguments of icarus/Session-v0."""
+
+    catalog: str | None = Field(None, description="Folder of client tables; none: configs/client.")
+    stage: int | None = Field(None, ge=1, le=4, description="Treatment stage of every client; none: drawn 35/45/20/0.")
+    max_turns: int = Field(20, ge=1, description="Turns of a session (DESIGN section 2).")
+    judge: Literal["embedding", "self"] = Field(
+        "embedding", description="Offline embedding judge, or the frozen model itself (for models that can judge)."
+    )
+    client: Literal["authored", "chosen", "written"] = Field(
+        "chosen",
+        description="How the client speaks: authored lines drawn at random, authored lines chosen by the frozen model as "
+        "the likeliest answer, or written by the frozen model (for models that can).",
+    )
+
+
+class GenerationPart(_Section):
+    """How the therapist speaks."""
+
+    max_tokens: int = Field(40, ge=1, description="Longest reply, in tokens.")
+    temperature: float = Field(0.7, ge=0, description="Of the reply that the client hears (paper 421).")
+    min_p: float = Field(
+        0.1, ge=0, le=1, description="Drops tokens below this share of the likeliest one's probability."
+    )
+    top_p: float = Field(1.0, gt=0, le=1, description="Keeps the likeliest tokens up to this mass.")
+    remembered_turns: int = Field(3, ge=0, description="Past turns of the session in the therapist's prompt.")
+    beliefs_shown: int = Field(
+        2, ge=0, description="How many of the therapist's own strongest beliefs its prompt names."
+    )
+
+
+class RlaifPart(_Section):
+    """The first step of a turn: toward a corrected reply (paper 416-423)."""
+
+    weight: float = Field(0.4, ge=0, description="Scale of the gradient (paper 452); 0 leaves the step out.")
+    beta: float = Field(0.1, gt=0, description="Sharpness of the preference (paper 422 gives no number).")
+    temperature: float = Field(0.5, ge=0, description="Of the corrected reply (paper 421).")
+    length_normalised: bool = Field(False, description="Mean instead of summed log-probabilities (the paper sums).")
+    only_if_better: bool = Field(
+        True, description="Skip the step unless the judge scores the correction above the reply; the paper never skips."
+    )
+
+
+class GrpoPart(_Section):
+    """The second step of a turn: toward the better of K candidates (paper 424-431)."""
+
+    weight: float = Field(0.6, ge=0, description="Scale of the gradient (paper 452); 0 leaves the step out.")
+    temperatures: tuple[float, ...] = Field(
+        (0.6, 0.7, 0.8, 0.9), min_length=2, description="One candidate each (paper 427)."
+    )
+    kl_weight: float = Field(0.02, ge=0, description="λ_KL (the paper gives no number).")
+    kl_estimator: Literal["paper", "k2", "k3"] = Field(
+        "k3", description="How the divergence is estimated (agents/losses.py)."
+    )
+    length_normalised: bool = Field(False, description="Mean instead of summed log-probabilities (the paper sums).")
+    score: Literal["composite", "reward"] = Field(
+        "composite", description="What ranks candidates: the stage-weighted composite (paper 428) or the whole reward."
+    )
+
+
+class OptimizerPart(_Section):
+    """Adam on the therapist's adapters (paper 441)."""
+
+    learning_rate: float = Field(
+        1e-6, gt=0, description="The paper's 1e-6 moves little in a short run (LEARNING: 1e-4 did)."
+    )
+    clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm of each of the two steps (paper 450).")
+    stop_after_bad: int = Field(
+        5, ge=1, description="Steps in a row with a gradient that is not finite before the run stops."
+    )
+
+
+class Settings(_Section):
+    """Everything that a training run is told."""
+
+    run: RunPart = RunPart()
+    model: ModelPart = ModelPart()
+    lora: LoraSettings = LoraSettings()
+    environment: EnvironmentPart = EnvironmentPart()
+    client: ClientSettings = ClientSettings()
+    reward: RewardSettings = RewardSettings()
+    generation: GenerationPart = GenerationPart()
+    rlaif: RlaifPart = RlaifPart()
+    grpo: GrpoPart = GrpoPart()
+    optimizer: OptimizerPart = OptimizerPart()
+
+    def to_toml(self) -> str:
+        """All settings as used; an absent value has no line."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read_settings(path: Path | str, changes: dict[str, Any] | None = None) -> Settings:
+    """Settings of a TOML file; `changes` are dotted names that win over the file. Raises SettingsError with all mistakes."""
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such settings file; try configs/quickstart.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: not a TOML file that can be read ({error})") from error
+    for dotted, value in (changes or {}).items():
+        section, name = dotted.split(".")
+        raw.setdefault(section, {})[name] = value
+    return settings_of(raw, str(path))
+
+
+def settings_of(raw: dict[str, Any], place: str) -> Settings:
+    """Settings of a plain dictionary; `place` is named in the error."""
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        mistakes = [_sentence(mistake) for mistake in error.errors()]
+        raise SettingsError(
+            "\n  - ".join([f"{place}: {len(mistakes)} setting(s) cannot be used:", *mistakes])
+        ) from error
+
+
+def _sentence(mistake: Any) -> str:
+    where = ".".join(str(part) for part in mistake["loc"])
+    if mistake["type"] != "extra_forbidden":
+        return f"{where}: found {mistake['input']!r}; {mistake['msg']}"
+    known = _names(mistake["loc"][:-1])
+    near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
+    cure = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+    return f"{where}: no such setting; {cure}"
+
+
+def _names(place: tuple[Any, ...]) -> list[str]:
+    section: Any = Settings
+    for part in place:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

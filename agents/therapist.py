@@ -1,0 +1,61 @@
+"""The therapist: a prompt from what it may know, a reply, a corrected reply, candidates."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agents.lm.device import mx
+from agents.lm.generate import Completion, chat_tokens, generate
+from agents.lm.models import LoadedModel
+from agents.prompts import Messages, correction_messages, therapist_messages
+from agents.settings import GenerationPart
+from client_graph.catalog import Catalog
+from judges.protocol import Judgement, Turn
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The chat and its tokens, tokenised once."""
+
+    messages: Messages
+    tokens: list[int]
+    client: str
+
+
+class Therapist:
+    """Speaks with whatever adapter set is active in the model."""
+
+    def __init__(self, loaded: LoadedModel, catalog: Catalog, settings: GenerationPart) -> None:
+        self._loaded, self._catalog, self._settings = loaded, catalog, settings
+
+    def prompt(self, observation: dict[str, Any], history: tuple[Turn, ...]) -> Prompt:
+        """What the therapist is told before it answers."""
+        s = self._settings
+        messages = therapist_messages(observation, history, self._catalog, s.remembered_turns, s.beliefs_shown)
+        return Prompt(messages, chat_tokens(self._loaded.tokenizer, messages), observation["client"])
+
+    def reply(self, prompt: Prompt, key: mx.array) -> Completion:
+        """The reply that the client will hear."""
+        return self._say(prompt.tokens, (self._settings.temperature,), key)[0]
+
+    def corrected(
+        self, prompt: Prompt, reply: str, judgement: Judgement, temperature: float, key: mx.array
+    ) -> Completion:
+        """The reply again, after both judges' feedback."""
+        messages = correction_messages(prompt.messages, prompt.client, reply, judgement)
+        return self._say(chat_tokens(self._loaded.tokenizer, messages), (temperature,), key)[0]
+
+    def candidates(self, prompt: Prompt, temperatures: tuple[float, ...], key: mx.array) -> list[Completion]:
+        """One reply at each temperature, on one prefill."""
+        return self._say(prompt.tokens, temperatures, key)
+
+    def _say(self, tokens: list[int], temperatures: tuple[float, ...], key: mx.array) -> list[Completion]:
+        s = self._settings
+        return generate(
+            self._loaded,
+            [tokens] * len(temperatures),
+            temperatures=temperatures,
+            keys=list(mx.random.split(key, len(temperatures))),
+            max_tokens=s.max_tokens,
+            min_p=s.min_p,
+            top_p=s.top_p,
+        )

@@ -1,0 +1,104 @@
+"""The default judge: sentence vectors and counted features against authored examples, gated by language.
+
+    kind  = gate 10 sigmoid(z + u)        z = fitted logits (judges/fit.py)
+    harsh = gate 10 sigmoid(z - u - e)    u = doubt x left-out error x (1 + strangeness),  e = harsh_extra
+
+The two personas are the two ends of what the judge does not know: kind gives the benefit of the doubt and harsh gives
+none, so the gap is wide where the reply is unlike every example. It reads words, not people: it can be deceived, and it
+reads no reasoning, so parallel_thinking rests on the reply alone. Research only.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+
+from judges.blas import one_thread
+from judges.examples import EXAMPLES
+from judges.explain import Evidence, assessment
+from judges.features import features
+from judges.fit import cached_fit, sigmoid
+from judges.gate import findings, language_gate
+from judges.minilm import SentenceEncoder
+from judges.protocol import Exchange, JudgeFailure, Judgement
+
+
+class EmbeddingJudgeConfig(BaseModel):
+    """Settings of the embedding judge."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    examples: Path = Field(default=EXAMPLES, description="The table of authored replies with their scores.")
+    cache_folder: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir("icarus")),
+        description="Where the fit is kept between runs; where it cannot be written it is computed each time.",
+    )
+    doubt: float = Field(
+        default=0.6745,
+        ge=0,
+        le=3,
+        description="How many left-out errors each persona moves the score; 0.6745 is the probable error: half the "
+        "judge's misses are larger.",
+    )
+    harsh_extra: float = Field(
+        default=0.3, ge=0, le=3, description="How much more the harsh persona takes off, logits."
+    )
+
+
+class EmbeddingJudge:
+    """Judges with no language model. Deterministic; a judgement does not depend on what is judged beside it.
+
+    Raises JudgeUnavailable where the encoder's wheel is missing and TableError where a table is wrong.
+    """
+
+    name = "embedding"
+
+    def __init__(self, config: EmbeddingJudgeConfig | None = None, encoder: SentenceEncoder | None = None) -> None:
+        self.config = config or EmbeddingJudgeConfig()
+        self._encoder = encoder or SentenceEncoder()
+        self._vocabulary = self._encoder.vocabulary()
+        self.fit, self._examples = cached_fit(self._encoder, self.config.cache_folder, self.config.examples)
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
+        """One Judgement for each exchange, in order; a JudgeFailure where a text is no text."""
+        with one_thread():
+            return [self._judge(exchange) for exchange in exchanges]
+
+    def _judge(self, exchange: Exchange) -> Judgement | JudgeFailure:
+        wrong = _unreadable(exchange)
+        if wrong:
+            return JudgeFailure(wrong)
+        counted = features(exchange, self._vocabulary)
+        client, reply = self._encoder.encode([exchange.client, exchange.therapist])
+        columns = self.fit.columns(client, reply, counted)
+        z, u = self.fit.logits(columns), self.config.doubt * self.fit.error * (1.0 + self._strangeness(reply))
+        gate = language_gate(counted)
+        contributions = self.fit.contributions(columns)
+        evidence = Evidence(contributions, self.fit.replies, self.fit.scores, gate, tuple(findings(counted)))
+        kind = 10 * gate * sigmoid(z + u)
+        harsh = 10 * gate * sigmoid(z - u - self.config.harsh_extra)
+        return Judgement(
+            kind=assessment("kind", kind, evidence, self._examples),
+            harsh=assessment("harsh", harsh, evidence, self._examples),
+        )
+
+    def _strangeness(self, reply: np.ndarray) -> float:
+        """How much farther than usual the nearest example is, in [0, 1]: 0 as near as the median, 1 unlike all."""
+        typical, nearest = float(self.fit.novelty[0]), float((self.fit.vectors @ reply).max())
+        return float(np.clip((1.0 - nearest - typical) / (1.0 - typical), 0.0, 1.0))
+
+
+def _unreadable(exchange: Exchange) -> str:
+    """What makes an exchange impossible to read, or nothing."""
+    texts: list[tuple[str, object]] = [("client", exchange.client), ("therapist", exchange.therapist)]
+    texts += [(f"history[{i}].therapist", turn.therapist) for i, turn in enumerate(exchange.history)]
+    for place, text in texts:
+        if not isinstance(text, str):
+            return f"{place} is a {type(text).__name__}; expected text"
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            return f"{place} holds half a character (a lone surrogate) at {error.start}; expected whole Unicode text"
+    return ""

@@ -1,0 +1,146 @@
+"""What a judge is given, what it returns, and what nobody may return: an invented score (paper lines 403-408, 419)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from client_graph.names import DIMENSIONS
+
+LEAST, GREATEST = 0.0, 10.0  # paper line 408: a 0-10 scale
+
+
+class JudgeError(ValueError):
+    """A judgement holds something that is no score or no text. Nothing is clamped, coerced or filled in."""
+
+
+class JudgeUnavailable(RuntimeError):
+    """The judge cannot be built here: something it needs is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One past exchange. `reasoning` is the therapist's unspoken thinking; it may be empty."""
+
+    client: str
+    reasoning: str
+    therapist: str
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What is to be judged: the client's words, the therapist's thinking and reply; the turns before, oldest first."""
+
+    client: str
+    reasoning: str
+    therapist: str
+    history: tuple[Turn, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """One persona's view of one exchange.
+
+    scores: (12,) float64 in [0, 10], read-only, in the order of DIMENSIONS. reasons: one sentence for each score.
+    Raises JudgeError for a wrong length, NaN, infinity, a number outside [0, 10], or anything that is not a number.
+    """
+
+    scores: np.ndarray
+    reasons: tuple[str, ...]
+    narrative: str
+    critical_moments: tuple[str, ...] = ()
+    recommendations: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scores", checked_scores(self.scores))
+        for field in ("reasons", "critical_moments", "recommendations"):
+            object.__setattr__(self, field, _texts(field, getattr(self, field)))
+        if len(self.reasons) != len(DIMENSIONS):
+            raise JudgeError(f"found {len(self.reasons)} reasons; expected {len(DIMENSIONS)}, one for each dimension")
+        if not isinstance(self.narrative, str):
+            raise JudgeError(f"the narrative is a {type(self.narrative).__name__}; expected text")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Assessment):
+            return NotImplemented
+        return np.array_equal(self.scores, other.scores) and self._words() == other._words()
+
+    def __hash__(self) -> int:
+        return hash((self.scores.tobytes(), self._words()))
+
+    def _words(self) -> tuple[object, ...]:
+        return self.reasons, self.narrative, self.critical_moments, self.recommendations
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Both personas' views of one exchange. The score used is their mean; the gap is kept (DESIGN section 3)."""
+
+    kind: Assessment
+    harsh: Assessment
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(12,) float64 in [0, 10]: (kind + harsh) / 2, read-only."""
+        mean = (self.kind.scores + self.harsh.scores) / 2.0
+        mean.setflags(write=False)
+        return mean
+
+    @property
+    def gap(self) -> np.ndarray:
+        """(12,) float64 in [-10, 10]: kind - harsh, read-only."""
+        gap: np.ndarray = self.kind.scores - self.harsh.scores
+        gap.setflags(write=False)
+        return gap
+
+    @property
+    def composite(self) -> float:
+        """The unweighted mean of the twelve scores (paper line 408)."""
+        return float(self.scores.mean())
+
+
+@dataclass(frozen=True)
+class JudgeFailure:
+    """There is no score for this exchange, and why. The caller retries or masks the turn; it fills nothing in."""
+
+    reason: str
+
+
+class Judge(Protocol):
+    """Whatever can judge: one Judgement or JudgeFailure for each exchange, in the same order."""
+
+    @property
+    def name(self) -> str: ...
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]: ...
+
+
+def checked_scores(scores: object) -> np.ndarray:
+    """A read-only copy, (12,) float64. Raises JudgeError listing every entry that is not a finite number in [0, 10]."""
+    if isinstance(scores, str | bytes) or not isinstance(scores, Sequence | np.ndarray):
+        raise JudgeError(f"scores are a {type(scores).__name__}; expected {len(DIMENSIONS)} numbers in [0, 10]")
+    entries = list(scores)
+    if len(entries) != len(DIMENSIONS):
+        raise JudgeError(f"found {len(entries)} scores; expected {len(DIMENSIONS)}: {', '.join(DIMENSIONS)}")
+    wrong = [f"{name}: {entry!r}" for name, entry in zip(DIMENSIONS, entries, strict=True) if not _is_score(entry)]
+    if wrong:
+        raise JudgeError(f"not a number in [0, 10]: {'; '.join(wrong)}. Refuse the judgement and ask the judge again")
+    checked = np.array(entries, dtype=np.float64)
+    checked.setflags(write=False)
+    return checked
+
+
+def _is_score(entry: object) -> bool:
+    # bool is an int in Python, but True is no score; numpy's booleans are neither int nor np.number.
+    number = isinstance(entry, int | float | np.integer | np.floating) and not isinstance(entry, bool)
+    return number and bool(LEAST <= entry <= GREATEST)  # type: ignore[operator]  # NaN fails both comparisons
+
+
+def _texts(field: str, texts: object) -> tuple[str, ...]:
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        raise JudgeError(f"{field} are a {type(texts).__name__}; expected a tuple of texts")
+    for text in texts:
+        if not isinstance(text, str):
+            raise JudgeError(f"{field} hold a {type(text).__name__}; expected texts only")
+    return tuple(texts)
