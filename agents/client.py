@@ -11,7 +11,7 @@ from agents.lm.generate import chat_tokens, generate
 from agents.lm.logprob import response_logprobs
 from agents.lm.models import LoadedModel
 from agents.losses import sequence_logprob
-from agents.prompts import client_messages
+from agents.prompts import Messages, any_client_messages, client_messages
 from client_graph.catalog import Catalog
 from envs.voice import AuthoredVoice, SpeakingTurn, Utterance, VoiceFailure, private_reasoning
 
@@ -26,7 +26,7 @@ class ChosenVoice:
     A model too small to write a client can still tell which line answers the last reply. Lines are compared by how much the
     dialogue raises their mean log-probability, so that a line is not preferred for being likely everywhere:
 
-        s_i = log π(line_i | dialogue) / |line_i| - log π(line_i | nothing said) / |line_i|;   drawn from softmax(s / 0.5)
+        s_i = log π(line_i | dialogue) / |line_i| - log π(line_i | any client) / |line_i|;   drawn from softmax(s / 0.5)
     """
 
     name = "chosen"
@@ -34,6 +34,7 @@ class ChosenVoice:
     def __init__(self, catalog: Catalog, loaded: LoadedModel, sets: AdapterSets, role: str) -> None:
         self._authored = AuthoredVoice(catalog)
         self._loaded, self._sets, self._role = loaded, sets, role
+        self._likely_anywhere: dict[str, float] = {}  # by line; it is the frozen set's, so it never changes
 
     def speak(self, turns: Sequence[SpeakingTurn]) -> list[Utterance | VoiceFailure]:
         """One line each. Before the first reply there is nothing to answer: the authored voice opens."""
@@ -51,18 +52,20 @@ class ChosenVoice:
         return Utterance(lines[chosen], private_reasoning(turn.view))
 
     def _fit(self, turn: SpeakingTurn, lines: list[str]) -> np.ndarray:
+        unknown = [line for line in lines if line not in self._likely_anywhere]
+        if unknown:
+            self._likely_anywhere |= zip(unknown, self._likely(any_client_messages(), unknown), strict=True)
+        here = self._likely(client_messages(turn.person, turn.view.phase, turn.history), lines)
+        return here - np.array([self._likely_anywhere[line] for line in lines])
+
+    def _likely(self, messages: Messages, lines: list[str]) -> np.ndarray:
+        """Mean log-probability of a token of each line, (lines,), after the chat `messages`."""
         tokenizer = self._loaded.tokenizer
         tokens = [tokenizer.encode(line, add_special_tokens=False) for line in lines]
-        spoken = client_messages(turn.person, turn.view.phase, turn.history)
-        silent = client_messages(turn.person, turn.view.phase, ())
         with self._sets.role(self._role) as model:
-            said, unsaid = (
-                sequence_logprob(*response_logprobs(model, chat_tokens(tokenizer, messages), tokens), True)
-                for messages in (spoken, silent)
-            )
-            fit = said - unsaid
-            mx.eval(fit)
-        return np.asarray(fit, dtype=np.float64)
+            likely = sequence_logprob(*response_logprobs(model, chat_tokens(tokenizer, messages), tokens), True)
+            mx.eval(likely)
+        return np.asarray(likely, dtype=np.float64)
 
 
 class WrittenVoice:

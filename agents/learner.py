@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import mlx.nn as nn
 import mlx.optimizers as optim
+import numpy as np
 from mlx.utils import tree_flatten, tree_map
 
 from agents.lm.adapters import AdapterSets, FrozenSetChanged
@@ -68,12 +69,13 @@ class Learner:
         """Toward the corrected reply; the gradient is scaled by w_RLAIF · treatment modifier (paper 450)."""
         lower = record_lower(self.model, prompt, [corrected, original], self.first_layer)
 
-        def loss() -> mx.array:
+        def loss() -> tuple[mx.array, mx.array]:
             logp, mask = response_logprobs(self.model, prompt, [corrected, original], lower=lower)
             total = sequence_logprob(logp, mask, settings.length_normalised)
-            return rlaif_loss(total[0], total[1], settings.beta)
+            return rlaif_loss(total[0], total[1], settings.beta), total[0] - total[1]
 
-        return self._step(loss, settings.weight * modifier)
+        report, _ = self._step(loss, settings.weight * modifier)
+        return report
 
     def grpo_step(
         self, prompt: list[int], candidates: list[list[int]], scores: list[float], settings: GrpoPart
@@ -83,16 +85,14 @@ class Learner:
         advantages = group_advantages(mx.array(scores))
         reference = self._reference(prompt, candidates, lower)
 
-        def loss() -> mx.array:
+        def loss() -> tuple[mx.array, mx.array]:
             logp, mask = response_logprobs(self.model, prompt, candidates, lower=lower)
-            seen.append(mx.stop_gradient(kl_penalty(logp, reference, mask, "k3").mean()))
-            return grpo_loss(
-                logp, mask, advantages, reference, settings.kl_weight, settings.kl_estimator, settings.length_normalised
-            )
+            s = settings
+            value = grpo_loss(logp, mask, advantages, reference, s.kl_weight, s.kl_estimator, s.length_normalised)
+            return value, kl_penalty(logp, reference, mask, "k3").mean()
 
-        seen: list[mx.array] = []
-        report = self._step(loss, settings.weight)
-        return GrpoReport(report, advantages.tolist(), float(seen[-1].item()))
+        report, kl = self._step(loss, settings.weight)
+        return GrpoReport(report, np.asarray(advantages).tolist(), kl)
 
     def _reference(self, prompt: list[int], responses: list[list[int]], lower: LowerStates) -> mx.array:
         with self.sets.role(REFERENCE):
@@ -100,25 +100,28 @@ class Learner:
             mx.eval(logp)
         return logp
 
-    def _step(self, loss: Callable[[], mx.array], scale: float) -> StepReport:
-        """g <- scale · ∇L;  g <- g · min(1, clip / ‖g‖);  Adam.  A gradient that is not finite changes nothing."""
-        value, gradients = nn.value_and_grad(self.model, loss)()
+    def _step(self, loss: Callable[[], tuple[mx.array, mx.array]], scale: float) -> tuple[StepReport, float]:
+        """g <- scale · ∇L;  g <- g · min(1, clip / ‖g‖);  Adam.  A gradient that is not finite changes nothing.
+
+        `loss` returns what is learned from and a number beside it, which comes back as the second result.
+        """
+        (value, beside), gradients = nn.value_and_grad(self.model, loss)()
         scaled = tree_map(lambda g: scale * g, gradients)
         flat = dict(tree_flatten(scaled))
         squares = {name: g.astype(mx.float32).square().sum() for name, g in flat.items()}
-        mx.eval(value, squares)
+        mx.eval(value, beside, squares)
         by_kind = dict.fromkeys(KINDS, 0.0)
         for name, square in squares.items():
             by_kind[_kind(name)] = by_kind.get(_kind(name), 0.0) + square.item()
         norm = math.sqrt(sum(by_kind.values()))
         norms = {kind: math.sqrt(square) for kind, square in by_kind.items()}
         if not (math.isfinite(norm) and math.isfinite(value.item())):
-            return self._refused(value.item(), norm, norms)
+            return self._refused(value.item(), norm, norms), beside.item()
         self.bad_in_a_row = 0
         shrink = min(1.0, self.settings.clip_norm / norm) if norm > 0.0 else 1.0
         self.optimizer.update(self.model, tree_map(lambda g: shrink * g, scaled))
         mx.eval(self.model.trainable_parameters(), self.optimizer.state)
-        return StepReport(value.item(), norm, norms, norm > 0.0)
+        return StepReport(value.item(), norm, norms, norm > 0.0), beside.item()
 
     def _refused(self, loss: float, norm: float, norms: dict[str, float]) -> StepReport:
         self.bad_in_a_row += 1

@@ -35,7 +35,8 @@ def group_advantages(scores: mx.array, epsilon: float = 1e-8) -> mx.array:
     """
     centred = scores - scores.mean()
     spread = mx.sqrt((centred**2).mean())
-    return mx.where(spread > 1e-6, centred / (spread + epsilon), mx.zeros_like(scores))
+    # Written so that a score that is no number stays visible: NaN is not at most anything.
+    return mx.where(spread <= 1e-6, mx.zeros_like(scores), centred / (spread + epsilon))
 
 
 def kl_penalty(logp: mx.array, logp_ref: mx.array, mask: mx.array, estimator: KlEstimator) -> mx.array:

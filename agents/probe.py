@@ -99,7 +99,7 @@ def _base_logprob(
 ) -> float | None:
     with sets.role(FROZEN) as model:
         each = [
-            sequence_logprob(*response_logprobs(model, prompt, [reply.tokens]), True).item()
+            float(np.asarray(sequence_logprob(*response_logprobs(model, prompt, [reply.tokens]), True))[0])
             for prompt, reply in zip(prompts, replies, strict=True)
             if reply.tokens
         ]

@@ -68,6 +68,12 @@ def _named(scores: np.ndarray, count: int, *, best: bool) -> list[str]:
     return [DIMENSIONS[d].replace("_", " ") for d in order]
 
 
+def any_client_messages() -> Messages:
+    """A chat in which somebody, anybody, is a client: what a line is compared with to see what the dialogue adds."""
+    told = _texts()["client"]
+    return [_message("system", told["anyone"]), _message("user", told["invitation"])]
+
+
 def client_messages(person: Person, phase: str, history: tuple[Turn, ...], remembered: int = 4) -> Messages:
     """The chat in which the model is the client: roles turned, so that its own words are the assistant's."""
     told = _texts()["client"]
@@ -78,10 +84,7 @@ def client_messages(person: Person, phase: str, history: tuple[Turn, ...], remem
         manner=person.manner,
         phase=told["phase"][phase],
     )
-    messages = [_message("system", system)]
-    if not history:
-        return [*messages, _message("user", "What would you like to begin with today?")]
-    messages.append(_message("user", "What would you like to begin with today?"))
+    messages = [_message("system", system), _message("user", told["invitation"])]
     for turn in history[-remembered:]:
         messages += [_message("assistant", turn.client), _message("user", turn.therapist)]
     return messages

@@ -33,7 +33,7 @@ def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog
             {**_completion(said), "judgement": _judged(found)}
             for said, found in zip(result.candidates, result.candidate_outcomes, strict=True)
         ],
-        "grpo": _step(result.grpo and result.grpo.step, result.grpo_skipped)
+        "grpo": _step(result.grpo.step if result.grpo else None, result.grpo_skipped)
         | ({"advantages": result.grpo.advantages, "kl": result.grpo.kl} if result.grpo else {}),
         "after": {
             "client": result.observation["client"],

@@ -60,9 +60,10 @@ class LiveReport:
             self._console.print(f"session {summary['session']} cut short: {escape(summary['reason'])}", style="yellow")
             return
         step = {1: ", a stage gained", -1: ", a stage lost"}.get(summary["stage_step"], "")
+        who = f"{summary['person']} ({summary['strategy']}, {summary['concern'].replace('_', ' ')})"
         self._console.print(
-            f"[bold]session {summary['session']} over[/] after {summary['turns']} turns: {summary['ending'].replace('_', ' ')}"
-            f"; {summary['person']} ({summary['strategy']}, {summary['concern'].replace('_', ' ')}) stage {summary['stage']}{step}",
+            f"[bold]session {summary['session']} over[/] after {summary['turns']} turns: "
+            f"{summary['ending'].replace('_', ' ')}; {who} stage {summary['stage']}{step}",
             highlight=False,
         )
 

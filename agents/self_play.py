@@ -10,7 +10,7 @@ from agents.learner import THERAPIST, GrpoReport, Learner, StepReport
 from agents.lm.device import mx
 from agents.lm.generate import Completion
 from agents.settings import Settings
-from agents.therapist import Therapist
+from agents.therapist import Therapist, spoken
 from envs.session import Outcome, SessionEnv
 from judges.protocol import JudgeFailure
 
@@ -74,17 +74,17 @@ def play_turn(
     with learner.sets.role(THERAPIST), watch("reply"):
         reply = therapist.reply(prompt, reply_key)
     with watch("judge"):
-        outcome = env.evaluate([reply.text])[0]
+        outcome = env.evaluate([spoken(reply)])[0]
     if isinstance(outcome, JudgeFailure):
         raise TurnUnjudged(f"judge {env.judge.name} gave no score: {outcome.reason}")
 
     # RLAIF: both judges' feedback, a second attempt, and a step from the first toward the second.
     with learner.sets.role(THERAPIST), watch("correction"):
         corrected = therapist.corrected(
-            prompt, reply.text, outcome.judgement, settings.rlaif.temperature, correction_key
+            prompt, spoken(reply), outcome.judgement, settings.rlaif.temperature, correction_key
         )
     with watch("judge"):
-        corrected_outcome = env.evaluate([corrected.text])[0]
+        corrected_outcome = env.evaluate([spoken(corrected)])[0]
     modifier = treatment_modifier(outcome)
     rlaif, rlaif_skipped = None, why_no_rlaif(reply, outcome, corrected, corrected_outcome, settings)
     if rlaif_skipped is None:
@@ -95,7 +95,7 @@ def play_turn(
     with learner.sets.role(THERAPIST), watch("candidates"):
         candidates = therapist.candidates(prompt, settings.grpo.temperatures, candidates_key)
     with watch("judge"):
-        judged = env.evaluate([candidate.text for candidate in candidates])
+        judged = env.evaluate([spoken(candidate) for candidate in candidates])
     grpo, grpo_skipped = None, why_no_grpo(candidates, judged, settings)
     if grpo_skipped is None:
         scores = [_score(found, settings.grpo.score) for found in judged]
@@ -104,7 +104,7 @@ def play_turn(
 
     learner.expect_frozen()  # nothing above may have touched client, judge or reference
     with watch("client"):
-        following, reward, terminated, truncated, info = env.step(reply.text)
+        following, reward, terminated, truncated, info = env.step(spoken(reply))
     return TurnResult(
         client=prompt.client, reply=reply, outcome=outcome, corrected=corrected, corrected_outcome=corrected_outcome,
         rlaif=rlaif, rlaif_skipped=rlaif_skipped, candidates=candidates, candidate_outcomes=judged, grpo=grpo,

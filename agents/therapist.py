@@ -1,5 +1,6 @@
 """The therapist: a prompt from what it may know, a reply, a corrected reply, candidates."""
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,11 @@ class Prompt:
     messages: Messages
     tokens: list[int]
     client: str
+
+
+def spoken(said: Completion) -> str:
+    """What can be heard of a completion: its text without control characters; the tokens stay as they were sampled."""
+    return "".join(c for c in said.text if c in "\n\t" or unicodedata.category(c)[0] != "C").strip()
 
 
 class Therapist:

@@ -53,10 +53,13 @@ class TBNRLTrainer:
     """Trains the therapist's adapters in the session environment. One base model; roles switch adapter sets.
 
     on_turn(result, progress) is called after every turn, on_session(summary) after every session.
-    `stop` may be set at any time, also by a signal: the turn that runs is finished and the run is left whole.
+    `judge` wins over environment.judge. `stop` may be set at any time, also by a signal: the turn that runs is finished
+    and the run is left whole.
     """
 
-    def __init__(self, loaded: LoadedModel, settings: Settings, folder: RunFolder | None = None) -> None:
+    def __init__(
+        self, loaded: LoadedModel, settings: Settings, folder: RunFolder | None = None, judge: Judge | None = None
+    ) -> None:
         self.loaded, self.settings, self._folder = loaded, settings, folder
         self.stop = False
         self.progress = Progress()
@@ -73,7 +76,7 @@ class TBNRLTrainer:
         self.sets.activate(THERAPIST)
         self.learner = Learner(self.sets, loaded.model, settings.optimizer)
         self.therapist = Therapist(loaded, self.catalog, settings.generation)
-        self.env = self._environment()
+        self.env = self._environment(judge)
         self._observation: dict[str, Any] = {}
         self._events: SummaryWriter | None = None
 
@@ -201,20 +204,19 @@ class TBNRLTrainer:
         for old in folder.checkpoints()[self.settings.run.keep_checkpoints :]:
             shutil.rmtree(old)
 
-    def _environment(self) -> SessionEnv:
+    def _environment(self, judge: Judge | None) -> SessionEnv:
         part = self.settings.environment
         voices: dict[str, Any] = {
             "authored": lambda: "authored",
             "chosen": lambda: ChosenVoice(self.catalog, self.loaded, self.sets, FROZEN),
             "written": lambda: WrittenVoice(self.loaded, self.sets, FROZEN),
         }
-        judge: str | Judge = "embedding"
-        if part.judge == "self":
-            judge = LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN))
+        if judge is None and part.judge == "self":
+            judge = LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN), f"self:{self.loaded.name}")
         made = gymnasium.make(
             "envs:icarus/Session-v0",
             client=voices[part.client](),
-            judge=judge,
+            judge=judge or part.judge,
             catalog=self.catalog,
             stage=part.stage,
             max_turns=part.max_turns,
@@ -232,14 +234,14 @@ class TBNRLTrainer:
     def _summary(self) -> dict[str, Any]:
         assert self.before is not None
         start, now = self.sets.get(REFERENCE), self.sets.get(THERAPIST)
-        moved = {name: float(mx.sqrt(((now[name] - start[name]) ** 2).sum()).item()) for name in now}
+        squares = mx.stack([((now[name] - start[name]) ** 2).sum() for name in now])
         return {
             "turns": self.progress.total_turns,
             "sessions": self.progress.sessions,
             "unfinished_sessions": self.progress.unfinished,
             "before": dataclasses.asdict(self.before),
             "after": dataclasses.asdict(self._probe(THERAPIST)),
-            "adapter_change": float(np.sqrt(sum(value**2 for value in moved.values()))),
+            "adapter_change": float(np.asarray(mx.sqrt(squares.sum()))),
             "device": device_name(),
             "model": self.loaded.name,
             "base_hash": self.loaded.base_hash,

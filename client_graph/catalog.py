@@ -163,7 +163,7 @@ def _broken_edges(edges: tuple[r.EdgeRow, ...]) -> Iterable[str]:
         if row.edge_from == row.edge_to:
             yield f"edges.csv:{number}: an edge from {row.edge_from} to itself"
         if (row.type == "prerequisite") != (row.threshold is not None):
-            yield f"edges.csv:{number}: threshold belongs to prerequisite edges, and each has one; found {row.type}, {row.threshold}"
+            yield f"edges.csv:{number}: prerequisite edges, and no others, have a threshold; found {row.type}, {row.threshold}"
         if any((row.type == "gated") != (gate is not None) for gate in gates):
             yield f"edges.csv:{number}: gate_1..gate_4 belong to gated edges, and each has four; found {row.type}, {gates}"
 
@@ -198,7 +198,7 @@ def _missing_rows(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
 
 
 def _frozen(values: Any, dtype: type = np.float64) -> np.ndarray:
-    array = np.ascontiguousarray(values, dtype=dtype)
+    array: np.ndarray = np.ascontiguousarray(values, dtype=dtype)
     array.setflags(write=False)
     return array
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numba
 import platformdirs
+from numba import njit
+from numba.core import config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,9 +26,9 @@ _CACHE = str(Path(platformdirs.user_cache_dir("icarus")) / "numba" / _sources_ha
 
 def compiled(function: F) -> F:
     """Compile `function` with numba, cached on disk. No fast-math: the same arithmetic gives the same bits at every N."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = _CACHE
+    before = config.CACHE_DIR  # type: ignore[attr-defined]
+    config.CACHE_DIR = _CACHE  # type: ignore[attr-defined]
     try:
-        return numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return njit(cache=True, error_model="numpy")(function)  # type: ignore[return-value]
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before  # type: ignore[attr-defined]

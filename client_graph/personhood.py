@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def draw(
     return arrive(ClientState.stack(states), catalog), tuple(people)
 
 
-def _chosen(rows: Sequence, name: str | None, what: str, rng: np.random.Generator) -> object:  # type: ignore[type-arg]
+def _chosen(rows: Sequence[Any], name: str | None, what: str, rng: np.random.Generator) -> Any:
     known = {row.name: row for row in rows}
     if name is not None and name not in known:
         raise ValueError(f"found {what} {name!r}; expected one of {', '.join(known)}")
@@ -84,13 +85,13 @@ def _person(
     reason = _chosen(catalog.rows["concerns"], concern, "concern", rng)
     name = _chosen(catalog.rows["names"], None, "name", rng)
     return Person(
-        name=name.name,  # type: ignore[attr-defined]
-        strategy=kind.name,  # type: ignore[attr-defined]
-        coherence=kind.coherence,  # type: ignore[attr-defined]
-        manner=kind.voice,  # type: ignore[attr-defined]
-        concern=reason.name,  # type: ignore[attr-defined]
-        opening=reason.opening,  # type: ignore[attr-defined]
-        history=reason.history,  # type: ignore[attr-defined]
+        name=name.name,
+        strategy=kind.name,
+        coherence=kind.coherence,
+        manner=kind.voice,
+        concern=reason.name,
+        opening=reason.opening,
+        history=reason.history,
         stage=stage or drawn_stage,
     )
 

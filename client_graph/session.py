@@ -45,7 +45,7 @@ def measure(state: ClientState, catalog: Catalog) -> Measures:
     """The summary measures of N clients as they stand."""
     out = np.empty((4, state.clients))
     _measure(state.levels, state.buckets, catalog.tables, out)
-    return Measures(*out, core_sessions=state.core_sessions.copy(), completed_sessions=state.session.copy())
+    return Measures(out[0], out[1], out[2], out[3], state.core_sessions.copy(), state.session.copy())
 
 
 @compiled

@@ -145,7 +145,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         self.settings = settings or ClientSettings()
         self.judge_retries = judge_retries
         self.render_mode = render_mode
-        self.action_space = UnicodeText()
+        self.action_space: UnicodeText = UnicodeText()
         self.observation_space = Dict(
             client=UnicodeText(),
             turn=Discrete(max_turns + 1),
@@ -265,7 +265,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         """The session so far."""
         return self._session.history if self._session else ()
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The session as text for a terminal (render_mode "ansi")."""
         if self.render_mode is None:
             return None

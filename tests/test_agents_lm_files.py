@@ -118,6 +118,14 @@ def test_a_manifest_may_not_name_files_outside(tmp_path: Path) -> None:
         verify_folder(tmp_path / "f")
 
 
+def test_old_litter_of_killed_writers_is_swept(tmp_path: Path) -> None:
+    for name in ("old", "young"):
+        (tmp_path / f".f.tmp-1-{name}").mkdir()
+    os.utime(tmp_path / ".f.tmp-1-old", (0, 0))
+    make(tmp_path / "f", a="1")
+    assert sorted(os.listdir(tmp_path)) == [".f.tmp-1-young", "f"]
+
+
 KILL = """
 import os, sys
 from agents.lm import files

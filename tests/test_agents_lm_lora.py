@@ -10,7 +10,17 @@ from pydantic import ValidationError
 
 from agents.lm.device import mx
 from agents.lm.logprob import response_logprobs
-from agents.lm.lora import LoraSettings, adapted_layers, fresh, inject, latter_third, middle_third, off, set_trainable
+from agents.lm.lora import (
+    LoraSettings,
+    adapted_layers,
+    fresh,
+    inject,
+    latter_third,
+    middle_third,
+    off,
+    set_trainable,
+    without_adapters,
+)
 from agents.lm.lora import trainable as arrays
 
 SMALL = LoraSettings(attention_rank=4, mlp_rank=2)
@@ -70,6 +80,10 @@ def test_a_fresh_adapter_leaves_the_output_as_it_is_and_a_trained_one_does_not()
     assert mx.array_equal(model(tokens), before)
     set_trainable(model, noisy(model))
     assert not mx.allclose(model(tokens), before, atol=1e-3)
+    trained = model(tokens)
+    with without_adapters(model):
+        assert mx.array_equal(model(tokens), before)
+    assert mx.array_equal(model(tokens), trained)
     set_trainable(model, off(model))
     assert mx.array_equal(model(tokens), before)
 

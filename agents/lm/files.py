@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +76,7 @@ def whole_folder(path: Path | str, *, keep_existing: bool = False) -> Iterator[P
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     recover_folder(path)
+    _sweep(path)
     temporary = _sibling(path)
     temporary.mkdir()
     try:
@@ -189,6 +192,14 @@ def _exchange(a: Path, b: Path) -> bool:
 def _sibling(path: Path) -> Path:
     """A new temporary name in the same folder, so that a rename stays on one file system."""
     return path.parent / f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of `path` left when they were killed an hour ago or earlier."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 3600:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _aside(path: Path) -> Path:

@@ -148,6 +148,20 @@ def _drawn(module: nn.Module, leaf: str, key: mx.array) -> mx.array:
     return mx.random.uniform(-bound, bound, shape, key=key)
 
 
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[nn.Module]:
+    """The base itself for the time of a pass, e.g. as the reference policy.
+
+    Same numbers as the `off` set to the bit, without its products with A and B.
+    """
+    adapted = [(p, m) for p, m in model.named_modules() if isinstance(m, LoRALinear | LoRASwitchLinear)]
+    model.update_modules(tree_unflatten([(path, module.linear) for path, module in adapted]))
+    try:
+        yield model
+    finally:
+        model.update_modules(tree_unflatten(adapted))
+
+
 def off(model: nn.Module) -> dict[str, mx.array]:
     """The set that leaves the base as it is: the model's A with B zero. The reference policy is this set."""
     return {name: mx.zeros_like(a) if name.endswith("lora_b") else a for name, a in trainable(model).items()}

@@ -1,0 +1,196 @@
+"""What a session of training data holds: 5-tuple turns, read from and written to JSON lines, one session a line.
+
+Turn(t) = (tau_t^C, U_t^C, M_t^T, Theta_t^T, U_t^T),    Theta_t = Gamma_t || Omega_t        (paper 240)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agents.lm.files import write_whole
+
+AttachmentStrategy = Literal[
+    "A1", "A2", "A3", "A4", "A5", "A6", "A7", "A8",
+    "B0", "B1", "B2", "B3", "B4", "B5",
+    "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8",
+]  # fmt: skip
+"""The 22 strategies of Crittenden's Dynamic-Maturational Model (paper 1688-1691)."""
+
+Phase = Literal["A", "B", "C", "D"]
+"""In-session phases: Defended, Opening, Core Access, Integration (paper 378-379)."""
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected words; the paper's turn carries all of its components")
+    return text
+
+
+def _not_empty(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    # Not Field(min_length=1): that would also call turns empty where one of them is mistaken.
+    if not turns:
+        raise ValueError("expected at least one turn")
+    return turns
+
+
+Words = Annotated[str, AfterValidator(_not_blank)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TherapistReasoning(_Strict):
+    """Theta = Gamma || Omega, the therapist's chain-of-thought: two chains, the first before the second (paper 240)."""
+
+    gco: Words = Field(
+        description="Gamma, General Context Orientation: session-level reasoning, formulation, strategy."
+    )
+    omo: Words = Field(
+        description="Omega, Ontologically-guided Modality Orientation: theoretically grounded intervention ideas."
+    )
+
+
+class Turn(_Strict):
+    """One turn, its five components in the paper's order (paper 240). No component may be blank (paper 241)."""
+
+    client_reasoning: Words = Field(description="tau^C, the client's chain-of-thought.")
+    client_utterance: Words = Field(description="U^C, what the client says.")
+    therapist_model: Words = Field(description="M^T, the therapist's model of the client (TMoC).")
+    therapist_reasoning: TherapistReasoning = Field(description="Theta^T, the therapist's chain-of-thought.")
+    therapist_utterance: Words = Field(description="U^T, what the therapist says.")
+
+
+class Session(_Strict):
+    """A session of at least one turn, with what the UHD header shows (paper 2105) and the multiclass factors (paper 2086).
+
+    A label that is not known is absent; none has a default.
+    """
+
+    id: Words = Field(description="Unique in its file.")
+    turns: Annotated[tuple[Turn, ...], AfterValidator(_not_empty)] = Field(
+        description="The turns in the order they were spoken."
+    )
+    session_number: int | None = Field(None, ge=1, description="Which session of the treatment, from 1 (paper 2105).")
+    client_profile: Words | None = Field(None, description="Client profile summary (paper 2105).")
+    treatment_stage: int | None = Field(None, ge=1, le=4, description="Treatment stage, 1 to 4 (paper 2086).")
+    attachment_strategy: AttachmentStrategy | None = Field(
+        None, description="The paper's 'attachment style (22 DMM categories)' (paper 2086, 1688)."
+    )
+    session_phases: tuple[Phase, ...] | None = Field(
+        None,
+        description="The paper's 'session phase', one a turn: a session moves through its phases (paper 379, 2086).",
+    )
+
+    @model_validator(mode="after")
+    def _a_phase_for_each_turn(self) -> Session:
+        if self.session_phases is not None and len(self.session_phases) != len(self.turns):
+            raise ValueError(f"session_phases holds {len(self.session_phases)}, expected {len(self.turns)}: one a turn")
+        return self
+
+
+class SessionFileError(ValueError):
+    """Lines of a session file are not sessions. `problems` lists every mistake, each with file:line."""
+
+    def __init__(self, problems: Iterable[str], done: str) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = f"{count} problem{'s' if count != 1 else ''} in the sessions; none was {done}:"
+        super().__init__("\n  - ".join((head, *self.problems)))
+
+
+def read_sessions(path: Path | str) -> tuple[Session, ...]:
+    """The sessions of a JSON-lines file, in file order; an empty file holds none.
+
+    Raises SessionFileError listing every mistake of the file, OSError if it cannot be read.
+    """
+    sessions, problems = _parse(Path(path).read_bytes(), path)
+    if problems:
+        raise SessionFileError(problems, "read")
+    return sessions
+
+
+def write_sessions(path: Path | str, sessions: Iterable[Session]) -> None:
+    """Write one session a line, whole or not at all; what `read_sessions` would refuse is not written.
+
+    Raises SessionFileError (line numbers as they would have been), OSError if the disk refuses.
+    """
+    data = "".join(session.model_dump_json(exclude_none=True) + "\n" for session in sessions).encode()
+    _, problems = _parse(data, path)
+    if problems:
+        raise SessionFileError(problems, "written")
+    write_whole(path, data)
+
+
+def _parse(data: bytes, path: Path | str) -> tuple[tuple[Session, ...], list[str]]:
+    """(sessions, mistakes). Lines end at \\n only: U+2028 and its like are words inside a JSON string."""
+    sessions: list[Session] = []
+    problems: list[str] = []
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else (), start=1):
+        session, mistakes = _session(line)
+        problems += [f"{path}:{number}: {mistake}" for mistake in mistakes]
+        if session is None:
+            continue
+        first = first_line.setdefault(session.id, number)
+        if first != number:
+            problems.append(
+                f"{path}:{number}: id: found {session.id!r} again, first at line {first}; give each its own"
+            )
+        sessions.append(session)
+    return tuple(sessions), problems
+
+
+def _session(line: bytes) -> tuple[Session | None, list[str]]:
+    """The session of one line, or None, and every mistake of the line."""
+    if not line.strip():
+        return None, ["found an empty line, expected a session as a JSON object; remove the line"]
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return None, [f"not UTF-8 text ({error.reason} at byte {error.start} of the line); save the file as UTF-8"]
+    try:
+        session = Session.model_validate_json(text)
+    except ValidationError as error:
+        mistakes = [_mistake(dict(found)) for found in error.errors()]
+        broken = error.errors()[0]["type"] == "json_invalid"
+        return None, mistakes if broken else mistakes + _repeated_keys(text)
+    return session, _repeated_keys(text)
+
+
+def _mistake(error: dict[str, Any]) -> str:
+    """One of pydantic's errors as: place, what was found, what was expected. Long words are cut."""
+    place = ".".join(str(part) for part in error["loc"]) or "session"
+    if error["type"] == "json_invalid":
+        return f"found no JSON ({error['msg']}); expected one session as a JSON object"
+    if error["type"] == "missing":
+        return f"{place}: missing; expected this key"
+    if error["type"] == "extra_forbidden":
+        return f"{place}: unknown key; remove it or correct its spelling"
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"] and error["type"] == "value_error":
+        return f"session: {message}"
+    shown = repr(error["input"])
+    return f"{place}: found {shown if len(shown) <= 60 else shown[:57] + '...'}; {message}"
+
+
+def _repeated_keys(text: str) -> list[str]:
+    """A key given twice in one object, of which JSON readers silently keep the last."""
+    mistakes: list[str] = []
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        keys = [key for key, _ in pairs]
+        mistakes.extend(
+            f"{key}: key given {keys.count(key)} times in one object"
+            for key in dict.fromkeys(keys)
+            if keys.count(key) > 1
+        )
+
+    # Numbers stay text: an integer of thousands of digits is pydantic's to refuse, not int()'s.
+    json.loads(text, object_pairs_hook=check, parse_int=str, parse_float=str)
+    return mistakes

@@ -1,0 +1,212 @@
+"""Whole runs on a tiny random model, through the same code as the real one."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.lm.adapters import AdapterMismatch
+from agents.lm.device import mx
+from agents.lm.lora import LoraSettings
+from agents.run_folder import RunFolder, RunFolderError
+from agents.self_play import TurnResult
+from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, RunPart, Settings
+from agents.trainer import Progress, TBNRLTrainer
+from judges.protocol import Exchange, JudgeFailure
+from judges.scripted import ScriptedJudge
+from fakes import tiny_llama
+
+
+def scores(exchange: Exchange) -> list[float]:
+    """Any judgement that depends on what was said, the same in every process."""
+    total = sum(exchange.therapist.encode())
+    return [(total * (d + 3)) % 101 / 10.0 for d in range(12)]
+
+
+def settings(folder: Path, **run: Any) -> Settings:
+    return Settings(
+        run=RunPart(folder=str(folder), seed=5, sessions=2, checkpoint_every=2, **run),
+        lora=LoraSettings(attention_rank=4, mlp_rank=2),
+        environment=EnvironmentPart(max_turns=3, client="authored"),
+        generation=GenerationPart(max_tokens=8, min_p=0.0, remembered_turns=1, beliefs_shown=0),
+        optimizer=OptimizerPart(learning_rate=1e-2),
+    )
+
+
+def trainer(told: Settings, folder: Path | None = None, judge: Any = scores, model: Any = None) -> TBNRLTrainer:
+    run = RunFolder.existing(folder) if folder else None
+    return TBNRLTrainer(model or tiny_llama(layers=3), told, run, ScriptedJudge(judge))
+
+
+def played(folder: Path, stop_after: int | None = None, **run: Any) -> TBNRLTrainer:
+    made = trainer(settings(folder, **run))
+    made.begin()
+    stop_at(made, stop_after)
+    made.train()
+    made.folder.release()
+    return made
+
+
+def stop_at(made: TBNRLTrainer, turn: int | None) -> None:
+    def on_turn(result: TurnResult, progress: Progress) -> None:
+        made.stop = progress.total_turns == turn
+
+    made.on_turn = on_turn
+
+
+def log_without_times(folder: Path) -> list[str]:
+    lines = (folder / "turns.jsonl").read_text().splitlines()
+    return [json.dumps({k: v for k, v in json.loads(line).items() if k != "seconds"}, sort_keys=True) for line in lines]
+
+
+def adapter_bytes(folder: Path) -> bytes:
+    return (folder / "adapters" / "adapters.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TBNRLTrainer:
+    return played(tmp_path_factory.mktemp("whole"))
+
+
+def test_a_run_leaves_a_whole_folder(whole: TBNRLTrainer) -> None:
+    folder = whole.folder.path
+    assert {path.name for path in folder.iterdir()} >= {
+        "settings.toml", "turns.jsonl", "summary.json", "adapters", "checkpoints", "events"
+    }  # fmt: skip
+    assert len(log_without_times(folder)) == whole.progress.total_turns == 6
+    assert len(list((folder / "checkpoints").iterdir())) == 2
+    assert list((folder / "events").glob("events.out.tfevents.*"))
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [session["ending"] for session in summary["sessions"]] == ["turn_limit", "turn_limit"]
+    assert summary["adapter_change"] > 0.0
+    assert len(summary["before"]["replies"]) == len(summary["after"]["replies"]) == 8
+
+
+def test_every_number_of_a_turn_is_in_the_log(whole: TBNRLTrainer) -> None:
+    row = json.loads((whole.folder.path / "turns.jsonl").read_text().splitlines()[-1])
+    assert sum(row["reward_parts"].values()) == pytest.approx(row["reward"])
+    assert len(row["after"]["levels"]) == 142
+    assert len(row["after"]["buckets"]) == 16
+    assert len(row["judgement"]["kind"]["scores"]) == len(row["judgement"]["harsh"]["reasons"]) == 12
+    assert len(row["candidates"]) == len(row["grpo"]["advantages"]) == 4
+    assert set(row["grpo"]["norms"]) == {"q", "k", "v", "o", "gate", "up", "down"}
+
+
+def test_the_adapters_differ_from_their_start(whole: TBNRLTrainer) -> None:
+    start, now = whole.sets.get("reference"), whole.sets.get("therapist")
+    assert all(np.array(now[name]).tobytes() != np.array(start[name]).tobytes() for name in now)
+
+
+def test_two_runs_with_one_seed_are_the_same_byte_for_byte(whole: TBNRLTrainer, tmp_path: Path) -> None:
+    mx.random.seed(99)
+    np.random.seed(99)  # noqa: NPY002  # the global generators must not matter
+    again = played(tmp_path)
+    assert log_without_times(again.folder.path) == log_without_times(whole.folder.path)
+    assert adapter_bytes(again.folder.path) == adapter_bytes(whole.folder.path)
+
+
+def test_another_seed_is_another_run(whole: TBNRLTrainer, tmp_path: Path) -> None:
+    told = settings(tmp_path)
+    other = trainer(told.model_copy(update={"run": told.run.model_copy(update={"seed": 6})}))
+    other.begin()
+    other.train()
+    assert log_without_times(other.folder.path) != log_without_times(whole.folder.path)
+
+
+@pytest.mark.parametrize("turns", [1, 3, 4])
+def test_stopping_and_going_on_is_not_stopping(whole: TBNRLTrainer, tmp_path: Path, turns: int) -> None:
+    stopped = played(tmp_path, stop_after=turns)
+    assert stopped.progress.total_turns == turns
+    assert not (stopped.folder.path / "summary.json").exists()
+    going_on = trainer(settings(tmp_path), stopped.folder.path)
+    assert going_on.resume() == []
+    assert going_on.train() is not None
+    assert log_without_times(going_on.folder.path) == log_without_times(whole.folder.path)
+    assert adapter_bytes(going_on.folder.path) == adapter_bytes(whole.folder.path)
+    one, two = (
+        {name: np.array(array).tobytes() for name, array in found.newest_checkpoint()[1].optimizer.items()}  # type: ignore[union-attr]
+        for found in (going_on.folder, whole.folder)
+    )
+    assert one == two
+
+
+def test_turns_after_the_last_checkpoint_are_played_again(whole: TBNRLTrainer, tmp_path: Path) -> None:
+    """A killed run: the log is ahead of the newest checkpoint, and its last line is torn."""
+    stopped = played(tmp_path, stop_after=3)
+    folder = stopped.folder.path
+    newest = stopped.folder.checkpoints()[0]
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()
+    with open(folder / "turns.jsonl", "a") as log:
+        log.write('{"session": 1, "tur')
+    going_on = trainer(settings(tmp_path), folder)
+    assert "played again" in going_on.resume()[0]
+    going_on.train()
+    assert log_without_times(folder) == log_without_times(whole.folder.path)
+    assert adapter_bytes(folder) == adapter_bytes(whole.folder.path)
+
+
+def test_a_broken_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    stopped = played(tmp_path, stop_after=3)
+    weights = stopped.folder.checkpoints()[0] / "adapter_0.safetensors"
+    damaged = bytearray(weights.read_bytes())
+    damaged[-3] ^= 1
+    weights.write_bytes(damaged)
+    going_on = trainer(settings(tmp_path), stopped.folder.path)
+    assert any("broken checkpoint" in warning for warning in going_on.resume())
+    assert going_on.progress.total_turns == 2
+
+
+def test_a_run_does_not_go_on_with_another_base(tmp_path: Path) -> None:
+    stopped = played(tmp_path, stop_after=1)
+    with pytest.raises(AdapterMismatch, match="SHA-256"):
+        trainer(settings(tmp_path), stopped.folder.path, model=tiny_llama(seed=1, layers=3)).resume()
+
+
+def test_one_run_at_a_time_writes_in_a_folder(tmp_path: Path) -> None:
+    first = trainer(settings(tmp_path))
+    first.begin()
+    with pytest.raises(RunFolderError, match="another run"):
+        trainer(settings(tmp_path), first.folder.path).resume()
+    first.folder.release()
+    trainer(settings(tmp_path), first.folder.path).resume()
+
+
+def test_a_judge_that_fails_invents_nothing(tmp_path: Path) -> None:
+    """The session is cut short and counted; no turn is logged, no step is taken."""
+    made = trainer(settings(tmp_path), judge=lambda exchange: JudgeFailure("no answer"))
+    made.begin()
+    summary = made.train()
+    assert summary is not None
+    assert summary["unfinished_sessions"] == 2
+    assert summary["turns"] == 0
+    assert summary["adapter_change"] == 0.0
+    assert summary["before"]["composite"] is None
+    assert made.folder.log_size() == 0
+
+
+def test_a_group_with_a_failure_is_masked(tmp_path: Path) -> None:
+    calls = 0
+
+    def third_fails(exchange: Exchange) -> Any:
+        nonlocal calls
+        calls += 1
+        # Eight calls are the held-out clients'; then reply, correction and the candidates, of which each is asked twice.
+        return JudgeFailure("unreadable") if calls > 10 else scores(exchange)
+
+    made = trainer(settings(tmp_path), judge=third_fails)
+    made.begin()
+    stop_at(made, 1)
+    made.train()
+    row = json.loads((made.folder.path / "turns.jsonl").read_text().splitlines()[0])
+    assert "no score" in row["grpo"]["skipped"]
+
+
+def test_clients_come_back_for_their_next_session(tmp_path: Path) -> None:
+    made = played(tmp_path, sessions_per_client=2)
+    rows = [json.loads(line) for line in (made.folder.path / "turns.jsonl").read_text().splitlines()]
+    assert len({row["person"]["name"] + row["person"]["opening"] for row in rows}) == 1
+    assert rows[-1]["after"]["session_measures"]["completed_sessions"] == 2.0

@@ -1,0 +1,140 @@
+"""Between sessions, and how a course of sessions is calibrated."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from strategies import states
+
+from client_graph.catalog import load_catalog
+from client_graph.personhood import draw
+from client_graph.session import arrive, end_session, measure
+from client_graph.state import ClientState
+from client_graph.turn import advance
+
+CATALOG = load_catalog()
+FALLS = CATALOG.tables.bucket_falls
+ADAPTIVE = CATALOG.tables.bucket_adaptive
+
+
+def someone(stage: int, clients: int = 1) -> ClientState:
+    return draw(CATALOG, np.random.default_rng(0), clients, stage=stage)[0]
+
+
+def feeling(state: ClientState, wellness: float) -> ClientState:
+    """`state` with every bucket at `wellness` in [0, 1]: 1 is all adaptive, nothing maladaptive."""
+    state = state.snapshot()
+    state.buckets[:] = np.where(FALLS, 1 - wellness, wellness)
+    state.buckets_start[:] = state.buckets  # nothing to erode
+    return state
+
+
+def test_the_means_count_dissociation_as_its_absence() -> None:
+    found = measure(feeling(someone(1), 0.9), CATALOG)
+    assert found.adaptive_mean[0] == pytest.approx(0.9)
+    assert found.maladaptive_mean[0] == pytest.approx(0.1)
+    assert int(ADAPTIVE.sum()) == 8
+    assert int((ADAPTIVE & FALLS).sum()) == 1
+
+
+@given(state=states(3))
+@settings(max_examples=15, deadline=None)
+def test_ending_a_session_is_pure_and_leads_to_phase_a(state: ClientState) -> None:
+    state.turn[:], state.deepest_phase[:] = 20, state.phase
+    kept = state.snapshot()
+    after, report = end_session(state, CATALOG)
+    assert state.same_as(kept)
+    assert (after.session == state.session + 1).all()
+    assert (after.core_sessions == state.core_sessions + (state.deepest_phase >= 2)).all()
+    for name in ("phase", "turn", "stance", "deepest_phase"):
+        assert not getattr(after, name).any(), name
+    assert (np.abs(report.stage_step) <= 1).all()
+    assert ((after.stage >= 0) & (after.stage <= 3)).all()
+    assert after.levels.tobytes() == state.levels.tobytes()
+
+
+def test_part_of_the_progress_is_lost_and_harm_is_not_undone() -> None:
+    state = someone(2)
+    state.buckets_start[:] = 0.5
+    better, worse = state.snapshot(), state.snapshot()
+    better.buckets[:] = np.where(FALLS, 0.3, 0.7)
+    worse.buckets[:] = np.where(FALLS, 0.7, 0.3)
+    decay = CATALOG.tables.bucket_decay
+    expected = 0.5 + (1 - decay) * (better.buckets[0] - 0.5)
+    np.testing.assert_allclose(end_session(better, CATALOG)[0].buckets[0], expected, atol=1e-15)
+    assert end_session(worse, CATALOG)[0].buckets.tobytes() == worse.buckets.tobytes()
+
+
+def stage_steps(state: ClientState, wellness: list[float], core: bool = True) -> list[int]:
+    """The stage steps of sessions that ended with these bucket levels."""
+    steps = []
+    for each in wellness:
+        state = feeling(state, each)
+        state.deepest_phase[:] = 2 if core else 1
+        state, report = end_session(state, CATALOG)
+        steps.append(int(report.stage_step[0]))
+    return steps
+
+
+def test_a_stage_is_gained_on_evidence_in_two_sessions() -> None:
+    assert stage_steps(someone(1), [0.6]) == [0]
+    assert stage_steps(someone(1), [0.6, 0.6]) == [0, 1]
+    assert stage_steps(someone(1), [0.6, 0.4, 0.6, 0.6]) == [0, 0, 0, 1]
+    assert stage_steps(someone(1), [0.5, 0.5, 0.5]) == [0, 0, 0]  # above 0.5, not at it
+    assert stage_steps(someone(1), [0.9, 0.9, 0.9], core=False) == [0, 0, 0]
+
+
+def test_no_single_bad_session_loses_a_stage() -> None:
+    assert stage_steps(someone(2), [0.0]) == [0]
+    assert stage_steps(someone(2), [0.0, 0.0, 0.45, 0.0, 0.0]) == [0] * 5
+    assert stage_steps(someone(2), [0.0, 0.0, 0.0]) == [0, 0, -1]
+    assert stage_steps(someone(2), [0.45] * 6) == [0] * 6  # below the entry at 0.5 is not yet lost ground
+    assert stage_steps(someone(1), [0.0] * 6) == [0] * 6
+
+
+def test_twenty_turns_of_cruelty_lose_no_stage_in_one_session() -> None:
+    for stage in (2, 3, 4):
+        state = someone(stage, 20)
+        for _ in range(20):
+            state, _ = advance(state, np.zeros((20, 12)), CATALOG)
+        assert not end_session(state, CATALOG)[1].stage_step.any()
+
+
+def test_stage_four_needs_ten_sessions_and_little_coiling() -> None:
+    state = someone(3)
+    directions = CATALOG.tables.direction
+    state.levels[:] = np.where(directions == 0, 9.0, np.where(directions == 1, 1.0, 5.0))
+    state.session[:] = 8
+    arrive(state, CATALOG)
+    assert measure(state, CATALOG).coiling[0] < 0.2
+    assert stage_steps(state, [0.9, 0.9, 0.9]) == [0, 0, 1]  # sessions 9, 10, 11: the tenth is the first to meet both
+
+
+def openings(stage: int, clients: int = 200, turns: int = 20) -> tuple[float, float]:
+    """(median turn of opening, share that reached core access) with a steadily good therapist, scores N(8, 0.6)."""
+    rng = np.random.default_rng(stage)
+    state, _ = draw(CATALOG, rng, clients, stage=stage)
+    opened, core = np.full(clients, np.inf), np.zeros(clients, dtype=bool)
+    for turn in range(1, turns + 1):
+        state, _ = advance(state, rng.normal(8.0, 0.6, (clients, 12)).clip(0, 10), CATALOG)
+        opened = np.where(np.isinf(opened) & (state.phase >= 1), turn, opened)
+        core |= state.phase >= 2
+    return float(np.median(opened)), float(core.mean())
+
+
+def test_calibration_of_stage_one() -> None:
+    opening, core = openings(1)
+    assert 6 <= opening <= 9
+    assert core < 0.3
+
+
+def test_calibration_of_stage_three() -> None:
+    opening, core = openings(3)
+    assert 2 <= opening <= 4
+    assert core > 0.5
+
+
+def test_an_unhelpful_therapist_opens_nobody() -> None:
+    state = someone(1, 50)
+    for _ in range(20):
+        state, _ = advance(state, np.full((50, 12), 5.0), CATALOG)
+    assert not state.phase.any()

@@ -1,0 +1,224 @@
+"""The whole turn: against the plain reference, in range, pure, the same alone and in a batch."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import catalogs, score_sequences, scores, seeds, states
+
+from client_graph.catalog import load_catalog
+from client_graph.drive import ScoreError
+from client_graph.names import DIMENSIONS
+from client_graph.personhood import draw
+from client_graph.session import measure
+from client_graph.settings import ClientSettings
+from client_graph.state import ClientState
+from client_graph.turn import TurnReport, advance
+
+CATALOG = load_catalog()
+ATTUNEMENT = DIMENSIONS.index("attunement")
+STATE_FIELDS = ("levels", "buckets", "loa", "axes", "tmog", "attunement")
+
+
+def someone(seed: int = 0, clients: int = 1, stage: int | None = None) -> ClientState:
+    return draw(CATALOG, np.random.default_rng(seed), clients, stage=stage)[0]
+
+
+@given(data=st.data(), kind=st.sampled_from(["excess", "literal"]))
+@settings(max_examples=60, deadline=None)
+def test_turn_equals_the_plain_reference(data: st.DataObject, kind: str) -> None:
+    catalog = data.draw(catalogs)
+    state, judged = data.draw(states(2, catalog)), data.draw(scores(2))
+    judged[:, ATTUNEMENT] = np.maximum(judged[:, ATTUNEMENT], 3.5)
+    rules = ClientSettings(drive=kind)
+    after, report = advance(state, judged, catalog, rules)
+    for i in range(2):
+        expected = reference.one_turn(state, i, judged[i].tolist(), catalog, rules)
+        for name, value in expected.items():
+            found = getattr(after if name in STATE_FIELDS else report, name)[i]
+            np.testing.assert_allclose(found, value, rtol=0, atol=1e-12, err_msg=name)
+        assert after.phase[i] == state.phase[i] + expected["phase_step"]
+
+
+def assert_in_range(state: ClientState) -> None:
+    bounds = {
+        "levels": (0, 10), "tmog": (0, 10), "buckets": (0, 1), "loa": (-10, 10), "axes": (-10, 10), "attunement": (0, 1),
+        "axes_window": (0, 30), "phase": (0, 3), "deepest_phase": (0, 3), "stage": (0, 3), "stance": (0, 2),
+    }  # fmt: skip
+    for name, (low, high) in bounds.items():
+        array = getattr(state, name)
+        assert ((array >= low) & (array <= high)).all(), name  # NaN fails as well
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_everything_stays_in_range(data: st.DataObject) -> None:
+    catalog = data.draw(catalogs)
+    state = data.draw(states(1, catalog))
+    for judged in data.draw(score_sequences()):
+        state, report = advance(state, judged, catalog)
+        assert_in_range(state)
+        assert ((report.signals >= 0) & (report.signals <= 10)).all()
+        assert abs(int(report.phase_step[0])) <= 1
+
+
+@pytest.mark.parametrize("extreme", [0.0, 10.0])
+def test_bounds_hold_for_three_hundred_extreme_turns(extreme: float) -> None:
+    state = someone(3, 4)
+    for _ in range(300):
+        state, _ = advance(state, np.full((4, 12), extreme), CATALOG)
+    assert_in_range(state)
+    assert (measure(state, CATALOG).coiling > 0.6).all() == (extreme == 0.0)
+
+
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_advance_is_pure_and_a_batch_is_its_singles_bit_for_bit(data: st.DataObject) -> None:
+    state, judged = data.draw(states(3)), data.draw(scores(3))
+    kept, kept_scores = state.snapshot(), judged.copy()
+    after, report = advance(state, judged, CATALOG)
+    assert state.same_as(kept)
+    assert judged.tobytes() == kept_scores.tobytes()
+    assert not any(np.shares_memory(a, b) for a, b in zip(state, after, strict=True))
+    for i in range(3):
+        alone, own_report = advance(state.take([i]), judged[[i]], CATALOG)
+        assert alone.same_as(after.take([i]))
+        for name, one, many in zip(TurnReport._fields, own_report, report, strict=True):
+            assert one[0].tobytes() == many[i].tobytes(), name
+    assert ClientState.stack([after.take([i]) for i in range(3)]).same_as(after)
+
+
+def test_a_snapshot_shares_nothing_and_leads_to_the_same_future() -> None:
+    state, judged = someone(5), np.full((1, 12), 1.0)  # attunement 1: the stream is drawn from
+    kept = state.snapshot()
+    first, _ = advance(state, judged, CATALOG)
+    for array in state:
+        array[:] = 0
+    again, _ = advance(kept, judged, CATALOG)
+    assert first.same_as(again)
+    assert not first.same_as(kept)
+
+
+@given(seed=seeds, dimension=st.integers(0, 11), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_a_worse_score_never_harms_less(seed: int, dimension: int, data: st.DataObject) -> None:
+    worse, better = sorted((data.draw(st.floats(0, 10)), data.draw(st.floats(0, 10))))
+    state = data.draw(states(1, levels_anywhere=False))
+    judged = np.repeat(np.random.default_rng(seed).uniform(0, 10, (1, 12)), 2, axis=0)
+    judged[0, dimension], judged[1, dimension] = worse, better
+    after, _ = advance(state.take([0, 0]), judged, CATALOG)
+    found = measure(after, CATALOG)
+    assert found.coiling[0] >= found.coiling[1] - 1e-12
+    assert found.maladaptive_mean[0] >= found.maladaptive_mean[1] - 1e-12
+    assert found.adaptive_mean[0] <= found.adaptive_mean[1] + 1e-12
+
+
+def test_the_literal_drive_is_the_papers_product_and_not_monotone() -> None:
+    state = someone(1)
+    judged = np.repeat(np.full((1, 12), 5.0), 2, axis=0)
+    judged[0, ATTUNEMENT], judged[1, ATTUNEMENT] = 0.0, 3.0
+    _, report = advance(state.take([0, 0]), judged, CATALOG, ClientSettings(drive="literal"))
+    assert not report.direct[0].any()  # a score of zero does nothing
+    n = CATALOG.node("trust_capacity")
+    row = CATALOG.nodes[n]
+    engaged = max(0.2, state.levels[0, CATALOG.node("session_engagement")] / 10)
+    bq = getattr(row, f"bq_{state.stage[0] + 1}")
+    assert report.direct[1, n] == pytest.approx(3.0 * -0.05 * row.phase_a * engaged / (1 + bq), abs=1e-15)
+
+
+@given(seed=seeds)
+@settings(max_examples=15, deadline=None)
+def test_beliefs_are_blurred_only_when_attunement_is_low_and_by_the_clients_own_stream(seed: int) -> None:
+    state = someone(seed)
+    steady, low = np.full((1, 12), 5.0), np.full((1, 12), 5.0)
+    steady[0, ATTUNEMENT], low[0, ATTUNEMENT] = 3.5, 3.4
+    assert advance(state, steady, CATALOG)[0].stream == state.stream
+    one, two = advance(state, low, CATALOG)[0], advance(state.snapshot(), low, CATALOG)[0]
+    assert one.stream != state.stream
+    assert one.tmog.tobytes() == two.tmog.tobytes()
+    other = state.snapshot()
+    other.stream[:] += np.uint64(1)
+    assert advance(other, low, CATALOG)[0].tmog.tobytes() != one.tmog.tobytes()
+
+
+def test_noise_of_beliefs_has_the_stated_spread() -> None:
+    state = someone(2, 50)
+    state.levels[:] = state.tmog[:] = 5.0
+    judged = np.full((50, 12), 5.0)
+    judged[:, ATTUNEMENT] = 0.0  # harm 10: rate 0, spread 0.4
+    after, _ = advance(state, judged, CATALOG)
+    error = after.tmog - 5.0
+    assert abs(error.mean()) < 0.02
+    assert abs(error.std() - 0.4) < 0.02
+
+
+def test_a_client_who_starts_at_zero_axes_has_no_transformation() -> None:
+    state = someone(4)
+    state.axes[:] = state.axes_start[:] = 0.0
+    for score in (0.0, 10.0):
+        assert advance(state, np.full((1, 12), score), CATALOG)[1].transformation == 0.0
+
+
+def test_transformation_and_trend_by_hand() -> None:
+    state = someone(4)
+    state.axes[:] = state.axes_start[:] = (2.0, -4.0, -2.0)
+    state.axes_window[:] = 8.0
+    better, report = advance(state, np.full((1, 12), 10.0), CATALOG)
+    assert report.transformation[0] == pytest.approx(1 - np.abs(better.axes).sum() / 8.0)
+    assert report.axis_trend[0] == 1
+    assert advance(state, np.full((1, 12), 5.0), CATALOG)[1].axis_trend[0] == 0
+    worse, report = advance(state, np.full((1, 12), 0.0), CATALOG)
+    assert report.axis_trend[0] == -1
+    assert report.transformation[0] == 0.0
+    assert (np.sign(worse.axes) == np.sign(state.axes)).all()
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (np.full((1, 12), np.nan), "nan"),
+        (np.full((1, 12), np.inf), "inf"),
+        (np.full((1, 12), 11.0), "11"),
+        (np.full((1, 12), -0.1), "-0.1"),
+        (np.full((1, 11), 5.0), "shape"),
+        (np.full((2, 12), 5.0), "shape"),
+        (np.full(12, 5.0), "shape"),
+        (np.full((1, 12), True), "bool"),
+        (np.full((1, 12), "5"), "type"),
+        (np.full((1, 12), 5 + 0j), "complex"),
+        (np.full((1, 12), None), "object"),
+        ([["5"] * 12], "type"),
+    ],
+)
+def test_what_is_no_score_is_refused_and_changes_nothing(found: object, said: str) -> None:
+    state = someone()
+    kept = state.snapshot()
+    with pytest.raises(ScoreError, match=said):
+        advance(state, found, CATALOG)  # type: ignore[arg-type]
+    assert state.same_as(kept)
+
+
+def test_a_bad_score_is_named() -> None:
+    judged = np.full((1, 12), 5.0)
+    judged[0, 3] = 10.5
+    with pytest.raises(ScoreError, match=r"non_reactivity of client 0 is 10\.5"):
+        advance(someone(), judged, CATALOG)
+
+
+def test_scores_of_unequal_length_are_refused_as_scores() -> None:
+    with pytest.raises(ScoreError):
+        advance(someone(clients=2), [[5.0] * 12, [5.0] * 11], CATALOG)  # type: ignore[arg-type]
+
+
+def test_the_stance_is_locked_at_first_then_follows_the_client() -> None:
+    state = someone(7, stage=4)
+    seen = []
+    for _ in range(8):
+        state, report = advance(state, np.full((1, 12), 8.0), CATALOG)
+        seen.append(int(state.stance[0]))
+    assert seen[:2] == [0, 0]
+    assert max(seen) > 0
+    torn, report = advance(state, np.full((1, 12), 3.4), CATALOG)
+    assert report.rupture[0]
+    assert torn.stance[0] == 0
