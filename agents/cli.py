@@ -7,7 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agents.settings import Settings
+    from agents.trainer import TBNRLTrainer
 
 NOTICE = "Icarus is research software: a simulator of a client in treatment. It is not for clinical use."
 WRONG_INPUT = 2
@@ -25,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"icarus: {error}", file=sys.stderr)
         return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("icarus: stopped before anything was learned; nothing was written", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,38 +53,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(asked: argparse.Namespace) -> int:
-    from agents.settings import SettingsError, read_settings
-
-    changes = {
-        dotted: value
-        for dotted, value in {
-            "model.name": asked.model,
-            "model.adapter": asked.adapter,
-            "run.seed": asked.seed,
-            "run.sessions": asked.sessions,
-            "run.folder": asked.folder,
-        }.items()
-        if value is not None
-    }
-    if asked.resume and changes:
-        raise SettingsError(f"--resume goes on with the run's own settings; leave out {', '.join(changes)}")
-    settings = read_settings(asked.resume / "settings.toml" if asked.resume else asked.config, changes)
-
     from rich.console import Console
 
     from agents.lm.device import device_name
     from agents.lm.models import load_model
-    from agents.report import LiveReport, closing_table
+    from agents.report import LiveReport
     from agents.run_folder import RunFolder
-    from agents.trainer import TBNRLTrainer, peak_resident_gb
+    from agents.trainer import TBNRLTrainer
 
+    settings = _settings(asked)
+    folder = RunFolder.existing(asked.resume) if asked.resume else None
     console = Console(soft_wrap=True)
     console.print(NOTICE, style="dim")
-    folder = RunFolder.existing(asked.resume) if asked.resume else None
     console.print(f"model {settings.model.name} on {device_name()}", highlight=False)
-    loaded = load_model(settings.model.name)
     # A new run's folder is made last: what is wrong with the input is found before anything is written.
-    trainer = TBNRLTrainer(loaded, settings, folder)
+    trainer = TBNRLTrainer(load_model(settings.model.name), settings, folder)
     with LiveReport(console, settings.run.sessions, settings.environment.max_turns) as report:
         trainer.on_turn, trainer.on_session = report.turn, report.session
         if asked.resume:
@@ -86,19 +78,61 @@ def _train(asked: argparse.Namespace) -> int:
             trainer.begin()
         console.print(f"run folder {trainer.folder.path}", highlight=False)
         with _Signals(trainer, console):
-            summary = trainer.train()
+            summary = _trained(trainer)
+    return _close(trainer, summary, console)
+
+
+def _settings(asked: argparse.Namespace) -> "Settings":
+    """The settings file with what the command line says on top."""
+    from agents.settings import SettingsError, read_settings
+
+    said = {
+        "model.name": asked.model,
+        "model.adapter": asked.adapter,
+        "run.seed": asked.seed,
+        "run.sessions": asked.sessions,
+        "run.folder": asked.folder,
+    }
+    changes = {dotted: value for dotted, value in said.items() if value is not None}
+    if asked.resume and changes:
+        raise SettingsError(f"--resume goes on with the run's own settings; leave out {', '.join(changes)}")
+    if asked.resume and not asked.resume.is_dir():
+        raise SettingsError(f"{asked.resume}: no such run folder; expected one that icarus train has made")
+    return read_settings(asked.resume / "settings.toml" if asked.resume else asked.config, changes)
+
+
+def _trained(trainer: "TBNRLTrainer") -> dict[str, Any] | None:
+    try:
+        return trainer.train()
+    except OSError as error:
+        raise OSError(
+            f"{error}. The run is whole up to its last checkpoint. Free some space, then go on: {_resume(trainer)}"
+        ) from error
+
+
+def _resume(trainer: "TBNRLTrainer") -> str:
+    return f"icarus train --resume {trainer.folder.path}"
+
+
+def _close(trainer: "TBNRLTrainer", summary: dict[str, Any] | None, console: "Console") -> int:
+    """What is said at the end of a run, and its exit code."""
+    from agents.report import closing_table
+
     if summary is None:
+        if trainer.paused:
+            console.print(f"paused: {trainer.paused}", style="yellow")
         console.print(f"stopped after {trainer.progress.total_turns} turns; the run is whole. To go on:")
-        console.print(f"  icarus train --resume {trainer.folder.path}", highlight=False)
+        console.print(f"  {_resume(trainer)}", highlight=False)
         return INTERRUPTED
     console.print(closing_table(summary))
     console.print(
         "A score that rises proves nothing by itself: read the replies in turns.jsonl and summary.json.", style="dim"
     )
+    path = trainer.folder.path
     console.print(
         f"{summary['turns']} turns, {len(summary['sessions'])} sessions; the adapter moved by {summary['adapter_change']:.3f} "
-        f"(Euclidean); peak memory {peak_resident_gb():.2f} GB\n"
-        f"adapter: {trainer.folder.path / 'adapters'}   events: tensorboard --logdir {trainer.folder.path / 'events'}",
+        f"(Euclidean); peak memory {summary['peak_resident_gb']:.2f} GB\n"
+        f"adapter: {path / 'adapters'}   events: tensorboard --logdir {path / 'events'}",
         highlight=False,
     )
     return 0

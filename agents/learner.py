@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import mlx.nn as nn
 import mlx.optimizers as optim
@@ -14,7 +15,7 @@ from agents.lm.adapters import AdapterSets, FrozenSetChanged
 from agents.lm.architecture import KINDS
 from agents.lm.device import mx
 from agents.lm.logprob import LowerStates, record_lower, response_logprobs
-from agents.lm.lora import slots
+from agents.lm.lora import set_trainable, slots
 from agents.losses import group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob
 from agents.settings import GrpoPart, OptimizerPart, RlaifPart
 
@@ -54,6 +55,17 @@ class Learner:
         self.optimizer.init(model.trainable_parameters())
         self.bad_in_a_row = 0
         self._frozen_hashes = {name: sets.hash(name) for name in (REFERENCE, FROZEN)}
+
+    def remember(self) -> tuple[Any, ...]:
+        """All that a step changes, to go back to; no copy, since arrays are never changed in place."""
+        return self.sets.get(THERAPIST), tree_map(lambda a: a, self.optimizer.state), self.bad_in_a_row
+
+    def go_back(self, remembered: tuple[Any, ...]) -> None:
+        """Undo the steps since `remember`."""
+        tree, state, self.bad_in_a_row = remembered
+        with self.sets.role(THERAPIST) as model:
+            set_trainable(model, tree)
+        self.optimizer.state = state
 
     def expect_frozen(self) -> None:
         """Raises FrozenSetChanged if a byte of the reference, client or judge set is not what it was at the start."""

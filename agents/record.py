@@ -39,6 +39,7 @@ def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog
             "client": result.observation["client"],
             "client_reasoning": info["client_reasoning"],
             "phase": info["phase"],
+            "deepest_phase": info["deepest_phase"],
             "phase_score": info["phase_score"],
             "phase_step": info["phase_step"],
             "stage": int(result.observation["stage"]),

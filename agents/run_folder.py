@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, the log that a stopped run goes on from, one run at a time."""
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path}: another run is writing here; wait for it to end, or begin a new run"
             ) from None
+
+    def discard(self) -> None:
+        """Remove the folder of a run that could not begin."""
+        self.release()
+        shutil.rmtree(self.path)
 
     def release(self) -> None:
         """Let others write here."""

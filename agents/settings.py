@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.lm.lora import LoraSettings
 from client_graph.settings import ClientSettings
 from rewards.settings import RewardSettings
+
+Temperature = Annotated[float, Field(ge=0, le=0.9)]
 
 
 class SettingsError(ValueError):
@@ -30,6 +32,12 @@ class RunPart(_Section):
     sessions: int = Field(3, ge=1, description="Sessions of therapy to train on.")
     sessions_per_client: int = Field(
         1, ge=1, description="Sessions in a row with one client before the next one comes."
+    )
+    turn_attempts: int = Field(
+        2, ge=1, description="Replies tried where the judge gives no score, before the session is cut short."
+    )
+    stop_after_unfinished: int = Field(
+        3, ge=1, description="Sessions cut short in a row before the run pauses with the reason."
     )
     checkpoint_every: int = Field(
         5, ge=1, description="Turns between checkpoints; one is also written when a run stops."
@@ -93,8 +101,10 @@ class GrpoPart(_Section):
     """The second step of a turn: toward the better of K candidates (paper 424-431)."""
 
     weight: float = Field(0.6, ge=0, description="Scale of the gradient (paper 452); 0 leaves the step out.")
-    temperatures: tuple[float, ...] = Field(
-        (0.6, 0.7, 0.8, 0.9), min_length=2, description="One candidate each (paper 427)."
+    temperatures: tuple[Temperature, ...] = Field(
+        (0.6, 0.7, 0.8, 0.9),
+        min_length=2,
+        description="One candidate each, at most 0.9: above, models garble (paper 427).",
     )
     kl_weight: float = Field(0.02, ge=0, description="λ_KL (the paper gives no number).")
     kl_estimator: Literal["paper", "k2", "k3"] = Field(

@@ -29,10 +29,12 @@ from agents.self_play import Stopwatch, TurnResult, TurnUnjudged, play_turn
 from agents.settings import Settings
 from agents.therapist import Therapist
 from client_graph.catalog import load_catalog
+from client_graph.names import DIMENSIONS
 from envs import snapshot as env_snapshot
 from envs.session import ClientFailed, JudgeFailed, SessionEnv
 from judges.language_model import LanguageModelJudge
 from judges.protocol import Judge
+from judges.session import SessionAssessment
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Progress:
     same_client: int = 0  # sessions in a row that the present client has had
     running: bool = False  # a session has begun and not ended
     unfinished: int = 0  # sessions cut short because client or judge failed
+    unfinished_in_a_row: int = 0
     log_bytes: int = 0
     sessions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -62,6 +65,7 @@ class TBNRLTrainer:
     ) -> None:
         self.loaded, self.settings, self._folder = loaded, settings, folder
         self.stop = False
+        self.paused: str | None = None  # why the run stopped by itself
         self.progress = Progress()
         self.before: Probe | None = None
         self.on_turn: Callable[[TurnResult, Progress], None] = lambda result, progress: None
@@ -88,13 +92,19 @@ class TBNRLTrainer:
         return self._folder
 
     def begin(self) -> None:
-        """A new run: make its folder, write its settings and what the therapist says before it learns."""
-        if self._folder is None:
-            self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
-        self.folder.acquire()
-        write_whole(self.folder / SETTINGS, self.settings.to_toml())
+        """A new run: what the therapist says before it learns, then the folder with settings and a first checkpoint.
+
+        Raises OSError where the folder cannot be written; nothing of it is left then.
+        """
         self.before = self._probe(REFERENCE)
-        self._checkpoint()
+        self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
+        try:
+            self.folder.acquire()
+            write_whole(self.folder / SETTINGS, self.settings.to_toml())
+            self._checkpoint()
+        except BaseException:
+            self.folder.discard()
+            raise
 
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands; returns warnings about broken ones and turns played again."""
@@ -141,12 +151,8 @@ class TBNRLTrainer:
         if not progress.running:
             with watch("client"):
                 self._begin_session()
-        key = mx.random.key(_seed(self.settings.run.seed, 1, progress.total_turns))
-        try:
-            result = play_turn(self.env, self.therapist, self.learner, self._observation, key, self.settings, watch)
-        except (TurnUnjudged, JudgeFailed, ClientFailed) as failure:
-            progress.unfinished += 1
-            self._end_session({"ending": "failed", "reason": str(failure)})
+        result = self._attempt(watch)
+        if result is None:
             return
         self._observation = result.observation
         progress.turn += 1
@@ -160,10 +166,30 @@ class TBNRLTrainer:
             self._events.add_scalar(name, value, progress.total_turns)
         self.on_turn(result, progress)
         if result.terminated or result.truncated:
+            progress.unfinished_in_a_row = 0
             self._end_session(_session_summary(result))
         if progress.total_turns % self.settings.run.checkpoint_every == 0:
             self._checkpoint()
         mx.clear_cache()  # on Metal, buffers kept between turns run into a limit on their number
+
+    def _attempt(self, watch: Stopwatch) -> TurnResult | None:
+        """The turn, or None where neither judge nor client could be had: then nothing has changed but the session's end."""
+        progress, told = self.progress, self.settings.run
+        for attempt in range(told.turn_attempts):
+            remembered = self.learner.remember()
+            key = mx.random.key(_seed(told.seed, 1, progress.total_turns, progress.unfinished, attempt))
+            try:
+                return play_turn(self.env, self.therapist, self.learner, self._observation, key, self.settings, watch)
+            except (TurnUnjudged, JudgeFailed, ClientFailed) as failure:
+                self.learner.go_back(remembered)
+                reason = str(failure)
+        progress.unfinished += 1
+        progress.unfinished_in_a_row += 1
+        self._end_session({"ending": "failed", "reason": reason})
+        if progress.unfinished_in_a_row >= told.stop_after_unfinished:
+            self.paused = f"{progress.unfinished_in_a_row} sessions in a row were cut short; the last: {reason}"
+            self.stop = True
+        return None
 
     def _begin_session(self) -> None:
         progress = self.progress
@@ -278,7 +304,7 @@ def _session_summary(result: TurnResult) -> dict[str, Any]:
         "person": info["person"].name,
         "strategy": info["person"].strategy,
         "concern": info["person"].concern,
-        "phase": info["phase"],
+        "deepest_phase": info["deepest_phase"],
         "stage": int(result.observation["stage"]),
         "stage_step": info["stage_step"],
         "attunement": info["attunement"],
@@ -287,4 +313,14 @@ def _session_summary(result: TurnResult) -> dict[str, Any]:
         "loa": info["loa"].tolist(),
         "axes": info["axes"].tolist(),
         "measures": info["session_measures"],
+        "assessment": _assessment(info["session_assessment"]),
     }
+
+
+def _assessment(found: SessionAssessment) -> dict[str, Any]:
+    """Per-dimension mean, least, greatest and trend, and the composite's trajectory (paper 410)."""
+    by_name = {
+        name: dict(zip(DIMENSIONS, getattr(found, name).tolist(), strict=True))
+        for name in ("mean", "least", "greatest", "trend")
+    }
+    return {**by_name, "trajectory": found.trajectory.tolist(), "steadiness": found.steadiness}

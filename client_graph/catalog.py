@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,12 +72,12 @@ class Catalog:
         """The nodes in the order of every (..., n) array."""
         return self.rows["nodes"]
 
-    @property
+    @cached_property
     def node_names(self) -> tuple[str, ...]:
         """Names in the order of every (..., n) array."""
         return tuple(row.name for row in self.nodes)
 
-    @property
+    @cached_property
     def bucket_names(self) -> tuple[str, ...]:
         """Names in the order of every (..., 16) array."""
         return tuple(row.name for row in self.rows["buckets"])
@@ -112,35 +112,52 @@ def load_catalog(folder: Path | str | None = None) -> Catalog:
 @cache
 def _load(folder: Path) -> Catalog:
     problems: list[str] = []
-    rows = {name: tuple(read_table(folder / f"{name}.csv", kind, problems)) for name, kind in r.TABLES.items()}
-    if not problems:
-        problems.extend(f"{folder.name}/{problem}" for problem in _broken_rules(rows))
+    rows: dict[str, tuple[Any, ...]] = {}
+    whole: set[str] = set()  # tables without a bad cell: only they can say that a name is missing
+    for name, kind in r.TABLES.items():
+        before = len(problems)
+        rows[name] = tuple(read_table(folder / f"{name}.csv", kind, problems))
+        if len(problems) == before:
+            whole.add(name)
+    problems.extend(f"{folder}/{problem}" for problem in _broken_rules(rows, whole))
     if problems:
         raise TableError(problems)
     return _freeze(folder, rows)
+
+
+def _too_few_or_many(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
+    for name in ("names", "strategies", "concerns", "nodes", "loa_thresholds"):
+        if not rows[name]:
+            yield f"{name}.csv: found no row; expected at least one"
+    kinds = {row.kind for row in rows["buckets"]}
+    for missing in sorted({"maladaptive", "adaptive"} - kinds):
+        yield f"buckets.csv: found no {missing} bucket; expected at least one of each kind"
+    engagement = [row.node for row in rows["roles"] if row.role == "engagement"]
+    if len(engagement) > 1:
+        yield f"roles.csv: found {len(engagement)} engagement nodes ({', '.join(engagement)}); expected one"
 
 
 def _duplicates(values: Iterable[Any]) -> list[Any]:
     return [value for value, count in Counter(values).items() if count > 1]
 
 
-def _broken_rules(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
+_NAMED_IN = {
+    "edge_from": "nodes", "edge_to": "nodes", "node": "nodes", "domain": "domains", "bucket": "buckets",
+    "signal": "signals", "strategy": "strategies", "concern": "concerns",
+}  # fmt: skip
+
+
+def _broken_rules(rows: dict[str, tuple[Any, ...]], whole: set[str]) -> Iterable[str]:
     """What no single cell can show: names that do not exist, rows that stand twice, facts that are missing."""
-    known = {
-        "node": {row.name for row in rows["nodes"]},
-        "domain": {row.name for row in rows["domains"]},
-        "bucket": {row.name for row in rows["buckets"]},
-        "signal": {row.name for row in rows["signals"]},
-        "strategy": {row.name for row in rows["strategies"]},
-        "concern": {row.name for row in rows["concerns"]},
-    }
-    columns = {"edge_from": "node", "edge_to": "node", **{name: name for name in known}}
     for table, entries in rows.items():
         for number, row in enumerate(entries, start=2):
-            for column, kind in columns.items():
+            place = f"{table}.csv:{number}" if table in whole else f"{table}.csv"  # dropped rows would shift the count
+            for column, home in _NAMED_IN.items():
                 name = getattr(row, column, None)
-                if name is not None and name not in known[kind] and not (table == "voice" and name == "any"):
-                    yield f"{table}.csv:{number}: {column}: no {kind} is named {name!r}"
+                if name is None or home not in whole or (table == "voice" and name == "any"):
+                    continue
+                if all(name != known.name for known in rows[home]):
+                    yield f"{place}: {column}: {home}.csv has no {name!r}"
     keys = {
         "domains": ("name",), "nodes": ("name",), "buckets": ("name",), "strategies": ("name",), "concerns": ("name",),
         "sensitivities": ("node", "dimension"), "edges": ("edge_from", "type", "edge_to"), "roles": ("role", "node"),
@@ -154,7 +171,9 @@ def _broken_rules(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
         for twice in _duplicates(tuple(getattr(row, column) for column in key) for row in rows[table]):
             yield f"{table}.csv: {', '.join(map(str, twice))} stands more than once; expected one row"
     yield from _broken_edges(rows["edges"])
-    yield from _missing_rows(rows)
+    yield from _missing_rows(rows, whole)
+    if set(rows) == whole:
+        yield from _too_few_or_many(rows)
 
 
 def _broken_edges(edges: tuple[r.EdgeRow, ...]) -> Iterable[str]:
@@ -168,7 +187,7 @@ def _broken_edges(edges: tuple[r.EdgeRow, ...]) -> Iterable[str]:
             yield f"edges.csv:{number}: gate_1..gate_4 belong to gated edges, and each has four; found {row.type}, {gates}"
 
 
-def _missing_rows(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
+def _missing_rows(rows: dict[str, tuple[Any, ...]], whole: set[str]) -> Iterable[str]:
     expected: dict[str, tuple[str, set[Any], set[Any]]] = {
         "loa": ("name", set(LOA_DIMENSIONS), {row.name for row in rows["loa"]}),
         "axes": ("name", set(AXES), {row.name for row in rows["axes"]}),
@@ -191,6 +210,8 @@ def _missing_rows(rows: dict[str, tuple[Any, ...]]) -> Iterable[str]:
         ),
     }
     for table, (column, wanted, found) in expected.items():
+        if not {table, "nodes"} <= whole:
+            continue
         for missing in sorted(wanted - found, key=str):
             yield f"{table}.csv: no row for {column} {missing}"
         for strange in sorted(found - wanted, key=str):

@@ -15,7 +15,12 @@ class ScoreError(ValueError):
 
 def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
     """`scores` as a C-contiguous (N, 12) float64 array; every bad entry is named. Nothing is clamped."""
-    values = np.asarray(scores)
+    try:
+        values = np.asarray(scores)
+    except ValueError as error:
+        raise ScoreError(
+            f"found scores that are no array ({error}); expected ({clients}, {len(DIMENSIONS)}) numbers"
+        ) from error
     if values.dtype == bool or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise ScoreError(f"found scores of type {values.dtype}; expected numbers in [0, 10]")
     values = np.ascontiguousarray(values, dtype=np.float64)

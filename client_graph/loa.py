@@ -8,7 +8,8 @@ def update_loa(loa, helping, harming, tables, dynamics, moved, events):  # type:
     """Move `loa` (7,) in place; `moved` (7,) and `events` (7,) are written.
 
     Δ_l = rate · Σ_d (help_d - harm_d) / 10 · w_dl   (DIM_TO_LOA)
-    event_l = thresholds > 0 newly reached - thresholds < 0 newly fallen through
+    event_l = thresholds crossed upward - thresholds crossed downward; a fall takes back what the rise gave, so that
+    going up and down again is worth nothing
     """
     for k in range(loa.shape[0]):
         change = 0.0
@@ -19,7 +20,7 @@ def update_loa(loa, helping, harming, tables, dynamics, moved, events):  # type:
         moved[k] = loa[k] - before
         events[k] = 0
         for threshold in tables.loa_thresholds:
-            if threshold > 0.0 and before < threshold <= loa[k]:
+            if before < threshold <= loa[k]:
                 events[k] += 1
-            elif threshold < 0.0 and loa[k] <= threshold < before:
+            elif loa[k] < threshold <= before:
                 events[k] -= 1

@@ -78,7 +78,9 @@ def _chosen(rows: Sequence[Any], name: str | None, what: str, rng: np.random.Gen
 def _person(
     catalog: Catalog, rng: np.random.Generator, stage: int | None, strategy: str | None, concern: str | None
 ) -> Person:
-    if stage is not None and stage not in STAGES:
+    if stage is not None and (
+        isinstance(stage, bool) or not isinstance(stage, int | np.integer) or stage not in STAGES
+    ):
         raise ValueError(f"found stage {stage!r}; expected one of {STAGES}")
     drawn_stage = int(rng.choice(STAGES, p=STAGE_ODDS))
     kind = _chosen(catalog.rows["strategies"], strategy, "attachment strategy", rng)
@@ -92,7 +94,7 @@ def _person(
         concern=reason.name,
         opening=reason.opening,
         history=reason.history,
-        stage=stage or drawn_stage,
+        stage=int(stage or drawn_stage),
     )
 
 

@@ -1,12 +1,22 @@
 """The state of N clients: a struct of arrays with a leading batch axis. A single client is N = 1."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 WINDOW = 4  # turns of the stance's running averages (paper 413)
 ASSESSMENTS = 3  # assessments of the TAIE trend (paper 374)
+
+
+A = TypeVar("A", bound=tuple[np.ndarray, ...])
+
+
+def read_only(arrays: A) -> A:
+    """The same arrays, which nobody can write into any more; copies of them can be written into."""
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
 
 
 class ClientState(NamedTuple):

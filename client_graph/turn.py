@@ -34,6 +34,7 @@ class TurnReport(NamedTuple):
     adaptation_events: np.ndarray  # (N, 7) int64: thresholds crossed upward minus downward
     axes: np.ndarray  # (N, 3) change of each axis
     transformation: np.ndarray  # (N,) in [0, 1], as it stands now
+    transformation_change: np.ndarray  # (N,) in [-1, 1]
     axis_trend: np.ndarray  # (N,) int64: 1 toward zero, 0 stable, -1 away
     attunement_change: np.ndarray  # (N,)
     coiling: np.ndarray  # (N,) in [0, 1], as it stands now
@@ -75,10 +76,12 @@ def _advance(state, scores, tables, dynamics, report):  # type: ignore[no-untype
 
         update_buckets(state.buckets[i], helping, harming, tables, report.buckets[i])
         update_loa(state.loa[i], helping, harming, tables, dynamics, report.loa[i], report.adaptation_events[i])
+        transformed = transformation(state.axes[i], state.axes_start[i])
         update_axes(
             state.axes[i], state.axes_start[i], state.axes_window[i], helping, harming, tables, dynamics, report.axes[i]
         )
         report.transformation[i] = transformation(state.axes[i], state.axes_start[i])
+        report.transformation_change[i] = report.transformation[i] - transformed
         report.axis_trend[i] = axis_trend(state.axes_window[i], dynamics.axis_tolerance)
 
         bond = alliance(levels, tables)

@@ -12,18 +12,19 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete
 
 from client_graph.catalog import Catalog, load_catalog
-from client_graph.names import STANCES
+from client_graph.names import PHASES, STANCES
 from client_graph.personhood import Person, draw
 from client_graph.session import SessionReport, end_session
 from client_graph.settings import ClientSettings
-from client_graph.state import ClientState
+from client_graph.state import ClientState, read_only
 from client_graph.turn import TurnReport, advance
 from client_graph.view import ClientView
 from envs.rendering import dashboard
 from envs.text import UnicodeText, therapist_words
 from envs.voice import AuthoredVoice, ClientVoice, SpeakingTurn, VoiceFailure, moment_of
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn
-from rewards.parts import RewardParts, turn_reward, with_stage_transition
+from judges.session import summarise_scores
+from rewards.parts import RewardParts, stage_composite, turn_reward, with_stage_transition
 from rewards.settings import RewardSettings
 
 MOST_SESSIONS = 10_000
@@ -50,16 +51,12 @@ class Outcome:
     state: ClientState
     report: TurnReport
     parts: RewardParts
+    composite: float  # the stage-weighted composite, in [0, 10], whatever the reward's scales
 
     @property
     def reward(self) -> float:
         """The sum of the reward parts."""
         return float(self.parts.total[0])
-
-    @property
-    def composite(self) -> float:
-        """The stage-weighted composite, in [0, 10], at the default scale."""
-        return float(self.parts.composite[0])
 
 
 @dataclass
@@ -73,6 +70,7 @@ class SessionState:
     alliance_at_start: float
     history: tuple[Turn, ...] = ()
     report: TurnReport | None = None
+    scores: tuple[tuple[float, ...], ...] = ()  # the judge's, a row a turn
     turns_in_integration: int = 0
     over: bool = False
     next_state: ClientState | None = None
@@ -130,8 +128,10 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         judge_retries: int = 1,
         render_mode: str | None = None,
     ) -> None:
-        if max_turns < 1:
-            raise ValueError(f"found max_turns {max_turns}; expected at least 1")
+        if max_turns < 1 or judge_retries < 0:
+            raise ValueError(
+                f"found max_turns {max_turns}, judge_retries {judge_retries}; expected at least 1 and at least 0"
+            )
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(
                 f"found render_mode {render_mode!r}; expected one of {self.metadata['render_modes']} or None"
@@ -159,25 +159,45 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """A new client, or with `same_client` the next session of the one before."""
+        """A new client, or with `same_client` the next session of the one before. A refused reset changes nothing."""
         wishes = dict(options or {})
         same_client = wishes.pop("same_client", False)
-        unknown = set(wishes) - {"stage", "strategy", "concern"}
-        if unknown:
+        if same_client and wishes:
+            raise ValueError(
+                f"found reset options {sorted(wishes)} beside same_client; expected no wish for a known client"
+            )
+        if same_client and (self._session is None or self._session.next_state is None):
+            raise ResetNeeded("same_client needs a session that has ended; reset without it first")
+        if unknown := set(wishes) - {"stage", "strategy", "concern"}:
             raise ValueError(f"found reset options {sorted(unknown)}; expected same_client, stage, strategy, concern")
-        super().reset(seed=seed)
+        kept = self._np_random, self._np_random_seed, deepcopy(self.np_random.bit_generator.state)
+        try:
+            super().reset(seed=seed)
+            self._begin(same_client, {"stage": self.stage, **wishes})
+        except BaseException:
+            self._np_random, self._np_random_seed = kept[:2]
+            self.np_random.bit_generator.state = kept[2]
+            raise
+        return self._observation(), self._info()
+
+    def _begin(self, same_client: bool, wishes: dict[str, Any]) -> None:
         if same_client:
-            if self._session is None or self._session.next_state is None:
-                raise ResetNeeded("same_client needs a session that has ended; reset without it first")
+            assert self._session is not None
+            assert self._session.next_state is not None
             state, person = self._session.next_state, self._session.person
         else:
-            wishes.setdefault("stage", self.stage)
             state, people = draw(self.catalog, self.np_random, settings=self.settings, **wishes)
             person = people[0]
         view = ClientView(state, self.catalog)
         words = self._speak(SpeakingTurn(view, person, "opening", (), self.np_random))
-        self._session = SessionState(state, person, *words, alliance_at_start=view.alliance)
-        return self._observation(), self._info()
+        self._put(SessionState(state, person, *words, alliance_at_start=view.alliance))
+
+    def _put(self, session: SessionState) -> None:
+        """The running session; its arrays are handed out to researchers, so nobody may write into them."""
+        for arrays in (session.state, session.report, session.next_state):
+            if arrays is not None:
+                read_only(arrays)
+        self._session = session
 
     def evaluate(self, actions: Sequence[str]) -> list[Outcome | JudgeFailure]:
         """What each reply would do to the client as it is now, in order: same client, same chance, nothing changed.
@@ -218,14 +238,26 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         chance = deepcopy(self.np_random.bit_generator.state)
         try:
             words = self._speak(SpeakingTurn(view, session.person, moment, history, self.np_random))
-        except ClientFailed:
+        except BaseException:
             self.np_random.bit_generator.state = chance
             raise
         next_state, ended = end_session(state, self.catalog) if over else (None, None)
         if ended is not None:
             parts = with_stage_transition(parts, ended.stage_step, self.reward_settings)
-        self._session = SessionState(
-            state, session.person, *words, session.alliance_at_start, history, report, in_integration, over, next_state
+        self._put(
+            SessionState(
+                state=state,
+                person=session.person,
+                words=words[0],
+                reasoning=words[1],
+                alliance_at_start=session.alliance_at_start,
+                history=history,
+                report=report,
+                scores=(*session.scores, tuple(outcome.judgement.scores.tolist())),
+                turns_in_integration=in_integration,
+                over=over,
+                next_state=next_state,
+            )
         )
         info = self._info(outcome, parts, ended)
         info["ending"] = "left" if left else "closed_well" if closed_well else "turn_limit" if truncated else None
@@ -242,7 +274,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
 
     def restore(self, snapshot: Snapshot) -> dict[str, Any]:
         """Go back to a snapshot, which stays as it is and may be restored again; returns the observation there."""
-        self._session = deepcopy(snapshot.session)
+        self._put(deepcopy(snapshot.session))
         self.np_random.bit_generator.state = deepcopy(snapshot.chance)
         return self._observation()
 
@@ -283,7 +315,10 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         scores = judgement.scores[None]
         state, report = advance(session.state, scores, self.catalog, self.settings)
         parts = turn_reward(scores, session.state.stage, report, self.reward_settings)
-        return Outcome(reasoning, utterance, judgement, state, report, parts)
+        composite = float(stage_composite(scores, session.state.stage)[0])
+        return Outcome(
+            reasoning, utterance, judgement, read_only(state), read_only(report), read_only(parts), composite
+        )
 
     def _speak(self, turn: SpeakingTurn) -> tuple[str, str]:
         said = self.voice.speak([turn])[0]
@@ -320,6 +355,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             "loa": session.state.loa[0].copy(),
             "axes": session.state.axes[0].copy(),
             "phase": view.phase,
+            "deepest_phase": PHASES[session.state.deepest_phase[0]],
             "coiling": view.coiling,
             "alliance": view.alliance,
             "attunement": view.attunement,
@@ -338,6 +374,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             info["signals"] = view.signals
         if ended is not None:
             info["stage_step"] = int(ended.stage_step[0])
+            info["session_assessment"] = summarise_scores(np.array(session.scores))
             info["session_measures"] = {name: float(value[0]) for name, value in ended.measures._asdict().items()}
         return info
 

@@ -25,6 +25,7 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "state": _pack(session.state),
         "report": _pack(session.report),
         "next_state": _pack(session.next_state),
+        "scores": [list(row) for row in session.scores],
         "chance": snapshot.chance,
     }
 
@@ -38,6 +39,7 @@ def from_json(saved: dict[str, Any]) -> Snapshot:
         history=tuple(Turn(**turn) for turn in saved["history"]),
         report=_unpack(TurnReport, saved["report"]),
         next_state=_unpack(ClientState, saved["next_state"]),
+        scores=tuple(tuple(row) for row in saved["scores"]),
     )
     return Snapshot(session, saved["chance"])
 

@@ -38,7 +38,11 @@ def summarise_session(judgements: Sequence[Judgement | JudgeFailure]) -> Session
     judged = [turn for turn in judgements if isinstance(turn, Judgement)]
     if not judged:
         raise JudgeError(f"found {len(judgements)} turns and no judgement; a session needs at least one judged turn")
-    scores = np.stack([turn.scores for turn in judged])
+    return summarise_scores(np.stack([turn.scores for turn in judged]), len(judgements) - len(judged))
+
+
+def summarise_scores(scores: np.ndarray, failures: int = 0) -> SessionAssessment:
+    """The same from the scores (turns, 12) alone, at least one turn; `failures` turns had none."""
     trajectory = scores.mean(axis=1)
     return SessionAssessment(
         mean=_frozen(scores.mean(axis=0)),
@@ -47,7 +51,7 @@ def summarise_session(judgements: Sequence[Judgement | JudgeFailure]) -> Session
         trend=_frozen(scores[-1] - scores[0]),
         trajectory=_frozen(trajectory),
         steadiness=float(trajectory.std()),
-        failures=len(judgements) - len(judged),
+        failures=failures,
     )
 
 

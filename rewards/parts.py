@@ -17,14 +17,15 @@ class RewardParts(NamedTuple):
     modifiers: np.ndarray
     phase_transition: np.ndarray
     stage_transition: np.ndarray
-    taie: np.ndarray
+    taie_trend: np.ndarray
+    transformation: np.ndarray
     adaptation_events: np.ndarray
     attunement_change: np.ndarray
 
     @property
     def total(self) -> np.ndarray:
         """(N,) the reward."""
-        return np.sum(self, axis=0)
+        return sum(self, np.zeros_like(self.composite))  # part by part: the same bits alone and in a batch
 
     def of(self, client: int) -> dict[str, float]:
         """The parts of one client by name."""
@@ -65,7 +66,8 @@ def turn_reward(
         modifiers=scale.modifiers * sum(stage_modifiers(scores, stage, tables).values(), zero),
         phase_transition=_steps(report.phase_step, scale.phase_forward, scale.phase_regression),
         stage_transition=zero,
-        taie=scale.taie * report.axis_trend.astype(np.float64),
+        taie_trend=scale.taie * report.axis_trend.astype(np.float64),
+        transformation=scale.transformation * report.transformation_change,
         adaptation_events=scale.adaptation_event * report.adaptation_events.sum(axis=1).astype(np.float64),
         attunement_change=scale.attunement * report.attunement_change,
     )

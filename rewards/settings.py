@@ -18,6 +18,9 @@ class RewardSettings(BaseModel):
         1.0,
         description="Points for a three-assessment trend of the axes toward zero; as many lost for away (paper 374).",
     )
+    transformation: float = Field(
+        20.0, description="Points per unit of structural transformation gained, of 1 in all (paper 373)."
+    )
     adaptation_event: float = Field(
         2.0, description="Points for each LOA threshold crossed upward, lost downward (paper 366)."
     )

@@ -1,5 +1,6 @@
 """Stage weights and stage modifiers, from configs/rewards/*.csv."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from client_graph.names import CONFIGS, DIMENSIONS, STAGES
+from client_graph.rows import Dimension
 from client_graph.tables import Row, TableError, read_table
 
 Weight = Annotated[float, Field(ge=0)]
@@ -25,7 +27,7 @@ def _dimensions(cell: object) -> object:
 
 
 class StageWeightRow(Row):
-    dimension: str
+    dimension: Dimension
     stage_1: Weight
     stage_2: Weight
     stage_3: Weight
@@ -62,6 +64,10 @@ def load_reward_tables(folder: Path = CONFIGS / "rewards") -> RewardTables:
         problems.append(
             f"stage_weights.csv: found dimensions {', '.join(names)}; expected each of {', '.join(DIMENSIONS)} once"
         )
+    twice = [name for name, count in Counter(row.name for row in modifiers).items() if count > 1]
+    problems.extend(
+        f"modifiers.csv: {name} stands more than once; expected a name of its own for each" for name in twice
+    )
     if problems:
         raise TableError(problems)
     by_name = {row.dimension: row for row in weights}

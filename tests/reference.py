@@ -3,6 +3,7 @@
 Written from DESIGN sections 2 and 3 and the paper, in scalars and by name. It imports none of the functions it checks.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from client_graph.catalog import Catalog
@@ -45,10 +46,7 @@ def one_turn(
         event = 0
         for threshold_row in rows["loa_thresholds"]:
             threshold = threshold_row.threshold
-            if threshold > 0 and before < threshold and after >= threshold:
-                event += 1
-            if threshold < 0 and before > threshold and after <= threshold:
-                event -= 1
+            event += (after >= threshold) - (before >= threshold)
         loa.append(after)
         events.append(event)
 
@@ -62,7 +60,12 @@ def one_turn(
         below_zero = before < 0 or (before == 0 and state.axes_start[index, k] < 0)
         axes.append(-distance if below_zero else distance)
     start = sum(abs(float(x)) for x in state.axes_start[index])
-    transformation = 0.0 if start == 0 else clip(1 - sum(abs(x) for x in axes) / start, 0.0, 1.0)
+
+    def transformed(now: Iterable[float]) -> float:
+        return 0.0 if start == 0 else clip(1 - sum(abs(float(x)) for x in now) / start, 0.0, 1.0)
+
+    transformation = transformed(axes)
+    transformation_change = transformation - transformed(state.axes[index])
 
     bond_nodes = [row.node for row in rows["roles"] if row.role == "alliance"]
     bond = sum(level[name] for name in bond_nodes) / len(bond_nodes) / 10
@@ -120,7 +123,8 @@ def one_turn(
         step = -1
     return {
         "levels": list(level.values()), "buckets": list(bucket.values()), "loa": loa, "adaptation_events": events,
-        "axes": axes, "transformation": transformation, "direct": list(direct.values()),
+        "axes": axes, "transformation": transformation,
+        "transformation_change": transformation_change, "direct": list(direct.values()),
         "through_edges": list(through_edges.values()), "through_buckets": list(through_buckets.values()),
         "tmog": list(tmog.values()), "attunement": attunement, "coiling": tight, "alliance": bond,
         "phase_score": score, "phase_step": step,

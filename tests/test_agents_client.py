@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fakes import tiny_llama
 
 from agents.client import ChosenVoice, WrittenVoice, client_fault
 from agents.lm.adapters import AdapterSets
@@ -12,12 +13,13 @@ from client_graph.personhood import draw
 from client_graph.view import ClientView
 from envs.voice import SpeakingTurn, Utterance, VoiceFailure
 from judges.protocol import Turn
-from fakes import tiny_llama
 
 CATALOG = load_catalog()
 
 
-def speaking(seed: int = 0, history: tuple[Turn, ...] = (Turn("I don't know.", "", "What is it like?"),)) -> SpeakingTurn:
+def speaking(
+    seed: int = 0, history: tuple[Turn, ...] = (Turn("I don't know.", "", "What is it like?"),)
+) -> SpeakingTurn:
     state, people = draw(CATALOG, np.random.default_rng(seed))
     return SpeakingTurn(ClientView(state, CATALOG), people[0], "ordinary", history, np.random.default_rng(seed))
 

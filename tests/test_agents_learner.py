@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fakes import tiny_llama
 
 from agents.learner import FROZEN, REFERENCE, THERAPIST, BadGradients, Learner, _kind
 from agents.lm.adapters import AdapterSets, FrozenSetChanged
@@ -9,7 +10,6 @@ from agents.lm.architecture import KINDS
 from agents.lm.device import mx
 from agents.lm.lora import LoraSettings, fresh, inject
 from agents.settings import GrpoPart, OptimizerPart, RlaifPart
-from fakes import tiny_llama
 
 PROMPT = list(b"I can't sleep since she left.")
 CANDIDATES = [list(b"That is a long night."), list(b"Sleep more."), list(b"What comes at night?"), list(b"Hm.")]

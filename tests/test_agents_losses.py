@@ -19,12 +19,15 @@ def test_sequence_logprob_sums_and_normalises() -> None:
 
 def test_rlaif_loss_is_the_papers() -> None:
     # β = 0.5, margin = -2 - (-6) = 4: -log σ(2)
-    assert rlaif_loss(mx.array(-2.0), mx.array(-6.0), 0.5).item() == pytest.approx(math.log(1 + math.exp(-2.0)), rel=1e-6)
+    assert rlaif_loss(mx.array(-2.0), mx.array(-6.0), 0.5).item() == pytest.approx(
+        math.log(1 + math.exp(-2.0)), rel=1e-6
+    )
     assert rlaif_loss(mx.array(-6.0), mx.array(-6.0), 0.5).item() == pytest.approx(math.log(2.0), rel=1e-6)
 
 
 def test_advantages_are_z_scores_and_zero_for_equal_groups() -> None:
-    np.testing.assert_allclose(np.array(group_advantages(mx.array([1.0, 2.0, 3.0, 4.0]))), [-1.341641, -0.447214, 0.447214, 1.341641], rtol=1e-5)  # fmt: skip
+    expected = [-1.341641, -0.447214, 0.447214, 1.341641]
+    np.testing.assert_allclose(np.array(group_advantages(mx.array([1.0, 2.0, 3.0, 4.0]))), expected, rtol=1e-5)
     assert group_advantages(mx.array([6.1, 6.1, 6.1])).tolist() == [0.0, 0.0, 0.0]
 
 

@@ -31,12 +31,22 @@ def test_settings_as_used_read_back_as_they_were(tmp_path: Path) -> None:
 
 def test_all_mistakes_in_one_error_with_a_cure(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    path.write_text('[run]\nsesions = 2\n[optimizer]\nlearning_rate = -1.0\n[grpo]\nkl_estimator = "k9"\n[lora]\nrank = 3\n')
+    path.write_text(
+        '[run]\nsesions = 2\n[optimizer]\nlearning_rate = -1.0\n[grpo]\nkl_estimator = "k9"\n[lora]\nrank = 3\n'
+    )
     with pytest.raises(SettingsError) as caught:
         read_settings(path)
     text = str(caught.value)
     assert "4 setting(s)" in text
-    for part in ("run.sesions", "did you mean sessions?", "optimizer.learning_rate", "-1.0", "kl_estimator", "'k9'", "lora.rank"):
+    for part in (
+        "run.sesions",
+        "did you mean sessions?",
+        "optimizer.learning_rate",
+        "-1.0",
+        "kl_estimator",
+        "'k9'",
+        "lora.rank",
+    ):
         assert part in text
 
 
@@ -56,4 +66,4 @@ def test_a_missing_file_says_what_to_try() -> None:
 def test_every_setting_has_its_sentence() -> None:
     for name, part in Settings.model_fields.items():
         for setting, field in part.annotation.model_fields.items():  # type: ignore[union-attr]
-            assert field.description and len(field.description) > 15, f"{name}.{setting}"
+            assert len(field.description or "") > 15, f"{name}.{setting}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes import tiny_llama
 
 from agents.lm.adapters import AdapterMismatch
 from agents.lm.device import mx
@@ -16,7 +17,6 @@ from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, RunP
 from agents.trainer import Progress, TBNRLTrainer
 from judges.protocol import Exchange, JudgeFailure
 from judges.scripted import ScriptedJudge
-from fakes import tiny_llama
 
 
 def scores(exchange: Exchange) -> list[float]:

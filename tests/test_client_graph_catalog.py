@@ -153,7 +153,7 @@ def broken_edges(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 RULES = (
-    "stands more than once", "to itself", "no node is named 'no_such_node'", "prerequisite edges, and no others",
+    "stands more than once", "to itself", "nodes.csv has no 'no_such_node'", "prerequisite edges, and no others",
     "belong to gated edges",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from client_graph.drive import drive
 from client_graph.graph import BIPOLAR, DECREASE, INCREASE, change_between, coiling_of, move
 from client_graph.names import DIMENSIONS
 from client_graph.personhood import draw
+from client_graph.propagation import prerequisite
 from client_graph.session import arrive
 from client_graph.turn import advance
 
@@ -69,6 +70,11 @@ def test_law_of_each_edge_type(
 ) -> None:
     direct, reached, _ = travelled(tmp_path, kind, attunement, **where)  # type: ignore[arg-type]
     assert reached == pytest.approx(direct * DAMPED * factor, abs=1e-15)
+
+
+def test_a_prerequisite_is_met_at_its_threshold() -> None:
+    assert prerequisite(1.5, 3.0, 3.0) == 1.5
+    assert prerequisite(1.5, 2.999, 3.0) == 0.0
 
 
 def test_only_a_paired_edge_leads_back(tmp_path: Path) -> None:

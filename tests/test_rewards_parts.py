@@ -28,6 +28,7 @@ def report(**changed: object) -> TurnReport:
     """A turn in which nothing happened, but for what is named."""
     quiet = {
         "phase_step": np.zeros(1, np.int64), "axis_trend": np.zeros(1, np.int64), "attunement_change": np.zeros(1),
+        "transformation_change": np.zeros(1),
         "adaptation_events": np.zeros((1, 7), np.int64),
     }  # fmt: skip
     return TurnReport(**{name: (quiet | changed).get(name, np.zeros(1)) for name in TurnReport._fields})  # type: ignore[arg-type]
@@ -131,9 +132,11 @@ def test_a_step_back_costs_half_as_much_again_as_a_step_forward_gives() -> None:
 def test_trend_events_and_attunement() -> None:
     events = np.array([[1, -1, 0, 2, 0, 0, 0]])
     moved = report(axis_trend=np.array([-1]), adaptation_events=events, attunement_change=np.array([0.02]))
+    moved = moved._replace(transformation_change=np.array([-0.01]))
     parts = turn_reward(judged(), STAGE[1], moved)
-    assert (parts.taie[0], parts.adaptation_events[0]) == (-1.0, 4.0)
+    assert (parts.taie_trend[0], parts.adaptation_events[0]) == (-1.0, 4.0)
     assert parts.attunement_change[0] == pytest.approx(0.2)
+    assert parts.transformation[0] == pytest.approx(-0.2)
     assert parts.of(0) == {name: float(part[0]) for name, part in zip(RewardParts._fields, parts, strict=True)}
 
 
@@ -152,6 +155,7 @@ def test_the_parts_sum_to_the_total_and_each_client_has_its_own(state: object, r
     for i in range(3):
         assert parts.total[i] == pytest.approx(sum(parts.of(i).values()), abs=1e-12)
         alone = turn_reward(row[[i]], stage[[i]], TurnReport(*(array[[i]] for array in done)))
+        assert alone.of(0) == parts.of(i)
         assert alone.total[0] == parts.total[i]
 
 
