@@ -12,12 +12,13 @@ import numpy as np
 from agents.learner import FROZEN
 from agents.lm.adapters import AdapterSets
 from agents.lm.device import mx
-from agents.lm.generate import Completion, chat_tokens, generate
+from agents.lm.generate import Completion, chat_tokens
 from agents.lm.logprob import response_logprobs
 from agents.lm.models import LoadedModel
 from agents.losses import sequence_logprob
 from agents.prompts import therapist_messages
 from agents.settings import GenerationPart
+from agents.therapist import speak
 from client_graph.catalog import Catalog
 from client_graph.names import CONFIGS
 from client_graph.tables import Row, TableError, read_table
@@ -71,15 +72,7 @@ def probe(
         for said in clients
     ]
     with sets.role(role):
-        replies = generate(
-            loaded,
-            prompts,
-            temperatures=[settings.temperature] * len(prompts),
-            keys=list(mx.random.split(mx.random.key(seed), len(prompts))),
-            max_tokens=settings.max_tokens,
-            min_p=settings.min_p,
-            top_p=settings.top_p,
-        )
+        replies = speak(loaded, prompts, [settings.temperature] * len(prompts), mx.random.key(seed), settings)
     found = judge.judge([Exchange(said, "", reply.text) for said, reply in zip(clients, replies, strict=True)])
     judged = [j for j in found if isinstance(j, Judgement)]
     return Probe(

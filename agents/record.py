@@ -92,7 +92,7 @@ def scalars(result: TurnResult) -> dict[str, float]:
 
 
 def _completion(said: Completion) -> dict[str, Any]:
-    return {"text": said.text, "tokens": said.tokens, "finished": said.finished}
+    return {"text": said.text, "tokens": said.tokens, "stop": said.stop}
 
 
 def _step(step: StepReport | None, skipped: str | None) -> dict[str, Any]:

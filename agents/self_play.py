@@ -89,7 +89,7 @@ def play_turn(
     rlaif, rlaif_skipped = None, why_no_rlaif(reply, outcome, corrected, corrected_outcome, settings)
     if rlaif_skipped is None:
         with learner.sets.role(THERAPIST), watch("rlaif step"):
-            rlaif = learner.rlaif_step(prompt.tokens, corrected.tokens, reply.tokens, modifier, settings.rlaif)
+            rlaif = learner.rlaif_step(prompt.tokens, corrected.response, reply.response, modifier, settings.rlaif)
 
     # GRPO: K candidates of the policy as it now is, judged against the same client, and a step toward the better ones.
     with learner.sets.role(THERAPIST), watch("candidates"):
@@ -100,7 +100,7 @@ def play_turn(
     if grpo_skipped is None:
         scores = [_score(found, settings.grpo.score) for found in judged]
         with learner.sets.role(THERAPIST), watch("grpo step"):
-            grpo = learner.grpo_step(prompt.tokens, [c.tokens for c in candidates], scores, settings.grpo)
+            grpo = learner.grpo_step(prompt.tokens, [c.response for c in candidates], scores, settings.grpo)
 
     learner.expect_frozen()  # nothing above may have touched client, judge or reference
     with watch("client"):

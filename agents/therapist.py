@@ -1,6 +1,8 @@
 """The therapist: a prompt from what it may know, a reply, a corrected reply, candidates."""
 
+import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,8 @@ from agents.prompts import Messages, correction_messages, therapist_messages
 from agents.settings import GenerationPart
 from client_graph.catalog import Catalog
 from judges.protocol import Judgement, Turn
+
+_SENTENCE_END = re.compile(r"""[.!?…]["'”’)]*\s*$""")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,40 @@ class Prompt:
 def spoken(said: Completion) -> str:
     """What can be heard of a completion: its text without control characters; the tokens stay as they were sampled."""
     return "".join(c for c in said.text if c in "\n\t" or unicodedata.category(c)[0] != "C").strip()
+
+
+def speak(
+    loaded: LoadedModel,
+    prompts: list[list[int]],
+    temperatures: Sequence[float],
+    key: mx.array,
+    settings: GenerationPart,
+) -> list[Completion]:
+    """One reply to each prompt, cut back to whole sentences where it ran out of tokens."""
+    said = generate(
+        loaded,
+        prompts,
+        temperatures=temperatures,
+        keys=list(mx.random.split(key, len(prompts))),
+        max_tokens=settings.max_tokens,
+        min_p=settings.min_p,
+        top_p=settings.top_p,
+    )
+    return [whole_sentences(one, loaded.tokenizer) for one in said]
+
+
+def whole_sentences(said: Completion, tokenizer: Any) -> Completion:
+    """A reply that ran out of tokens, back to the end of its last whole sentence; as it was if there is none.
+
+    The tokens are cut with the text, so that only what was said is learned from.
+    """
+    if said.finished:
+        return said
+    for count in range(len(said.tokens), 0, -1):
+        text = tokenizer.decode(said.tokens[:count])
+        if _SENTENCE_END.search(text):
+            return Completion(said.tokens[:count], text, None)
+    return said
 
 
 class Therapist:
@@ -55,13 +93,4 @@ class Therapist:
         return self._say(prompt.tokens, temperatures, key)
 
     def _say(self, tokens: list[int], temperatures: tuple[float, ...], key: mx.array) -> list[Completion]:
-        s = self._settings
-        return generate(
-            self._loaded,
-            [tokens] * len(temperatures),
-            temperatures=temperatures,
-            keys=list(mx.random.split(key, len(temperatures))),
-            max_tokens=s.max_tokens,
-            min_p=s.min_p,
-            top_p=s.top_p,
-        )
+        return speak(self._loaded, [tokens] * len(temperatures), temperatures, key, self._settings)

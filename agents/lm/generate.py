@@ -25,11 +25,21 @@ PREFILL = 512  # prompt tokens forwarded at once: bounds the memory of a long pr
 
 @dataclass(frozen=True)
 class Completion:
-    """What was sampled. tokens: ids without the stop token (never re-tokenise text). finished: a stop token came."""
+    """What was sampled. tokens: ids without the stop token (never re-tokenise text). stop: the stop token, None if none came."""
 
     tokens: list[int]
     text: str
-    finished: bool
+    stop: int | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it came to an end by itself."""
+        return self.stop is not None
+
+    @property
+    def response(self) -> list[int]:
+        """What a loss learns from: the tokens and, where one came, the stop token, or the policy never learns to end."""
+        return self.tokens if self.stop is None else [*self.tokens, self.stop]
 
 
 def chat_tokens(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
@@ -122,7 +132,7 @@ def generate(
         top_p,
     )
     sampled = batch.run(mx.concatenate([logits for _, logits in each]), max_tokens, set(loaded.tokenizer.eos_token_ids))
-    return [Completion(tokens, loaded.tokenizer.decode(tokens), finished) for tokens, finished in sampled]
+    return [Completion(tokens, loaded.tokenizer.decode(tokens), stop) for tokens, stop in sampled]
 
 
 def _expect(
@@ -172,10 +182,10 @@ class _Batch:
         self.temperatures, self.keys = temperatures, keys
         self.min_p, self.top_p = min_p, top_p
 
-    def run(self, logits: mx.array, max_tokens: int, stops: set[int]) -> list[tuple[list[int], bool]]:
-        """[(tokens, finished) for each row], from the logits (rows, vocabulary) of the first token."""
+    def run(self, logits: mx.array, max_tokens: int, stops: set[int]) -> list[tuple[list[int], int | None]]:
+        """[(tokens, stop token or None) for each row], from the logits (rows, vocabulary) of the first token."""
         sampled: list[list[int]] = [[] for _ in range(logits.shape[0])]
-        finished = [False] * len(sampled)
+        stopped: list[int | None] = [None] * len(sampled)
         rows = list(range(len(sampled)))
         drawn = self._draw(logits)
         for step in range(max_tokens):
@@ -184,8 +194,9 @@ class _Batch:
             live = []
             tokens: Any = drawn.tolist()
             for place, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-                finished[row] = token in stops
-                if not finished[row]:
+                if token in stops:
+                    stopped[row] = token
+                else:
                     sampled[row].append(token)
                     live.append(place)
             if not live or step + 1 == max_tokens:
@@ -194,7 +205,7 @@ class _Batch:
             if len(live) < len(rows):
                 drawn = self._keep(live, drawn)
                 rows = [rows[i] for i in live]
-        return list(zip(sampled, finished, strict=True))
+        return list(zip(sampled, stopped, strict=True))
 
     def _step(self, tokens: mx.array) -> mx.array:
         logits = head(self.model, hidden_states(self.model, tokens[:, None], self.caches)[:, -1])
