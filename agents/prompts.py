@@ -50,17 +50,16 @@ def therapist_messages(
     return [*messages, _message("user", observation["client"])]
 
 
-def correction_messages(messages: Messages, client: str, reply: str, judgement: Judgement) -> Messages:
-    """The same chat with both supervisors' view of the reply, asking for a better one (paper 420)."""
+def correction_messages(messages: Messages, reply: str, judgement: Judgement) -> Messages:
+    """The same chat, in which the therapist has been told both supervisors' view of its reply (paper 420)."""
     notes = _texts()["correction"]["notes"].format(
         reply=reply,
-        client=client,
         strengths=", ".join(_named(judgement.kind.scores, 2, best=True)) + ".",
         kind=" ".join(judgement.kind.recommendations[:2]),
-        harsh=" ".join(judgement.harsh.recommendations[:1])
-        or f"weakest in {', '.join(_named(judgement.harsh.scores, 2, best=False))}.",
+        harsh=f"weakest in {', '.join(_named(judgement.harsh.scores, 2, best=False))}.",
     )
-    return [*messages, _message("assistant", reply), _message("user", notes)]
+    told, *rest = messages
+    return [_message("system", told["content"] + notes), *rest]
 
 
 def _named(scores: np.ndarray, count: int, *, best: bool) -> list[str]:

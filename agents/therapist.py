@@ -85,7 +85,7 @@ class Therapist:
         self, prompt: Prompt, reply: str, judgement: Judgement, temperature: float, key: mx.array
     ) -> Completion:
         """The reply again, after both judges' feedback."""
-        messages = correction_messages(prompt.messages, prompt.client, reply, judgement)
+        messages = correction_messages(prompt.messages, reply, judgement)
         return self._say(chat_tokens(self._loaded.tokenizer, messages), (temperature,), key)[0]
 
     def candidates(self, prompt: Prompt, temperatures: tuple[float, ...], key: mx.array) -> list[Completion]:
