@@ -1,0 +1,51 @@
+"""The README's ten lines run as printed, on the default client and judge; its tree names files that exist."""
+
+import builtins
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+REPLIES = ("It sounds as if you have carried this alone for a long time.", "", "🙂", "What would help you to say more?")
+
+
+@pytest.mark.real
+def test_the_ten_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    asked: list[str] = []
+
+    def reply(prompt: str) -> str:
+        asked.append(prompt)
+        return REPLIES[len(asked) % len(REPLIES)]
+
+    monkeypatch.setattr(builtins, "input", reply)
+    exec(compile(code, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert 3 <= len(asked) <= 20
+    assert shown.count("client:") == len(asked)
+    assert "'composite'" in shown
+
+
+def test_the_tree_names_files_that_exist() -> None:
+    tree = README.split("## The house")[1].split("## On your machine")[0]
+    named = set(re.findall(r"\b[a-z_]+\.py\b", tree))
+    existing = {
+        path.name
+        for folder in ("client_graph", "rewards", "judges", "envs", "agents", "dapt")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    assert named <= existing, named - existing
+    assert {path.name for path in (ROOT / "client_graph").glob("*.py")} - {"__init__.py"} <= named
+
+
+def test_the_first_lines_are_the_two_commands() -> None:
+    lines = [line.strip() for line in README.splitlines() if line.strip()]
+    assert lines[1].startswith("make train")
+    assert lines[2].startswith("make test")
+
+
+def test_no_registry_host_is_named() -> None:
+    for path in (ROOT / "requirements.txt", ROOT / "pyproject.toml", ROOT / "Makefile"):
+        assert not re.search(r"https?://", path.read_text()), path
