@@ -10,7 +10,7 @@ from agents.lm.generate import Completion
 from agents.self_play import TurnResult
 from client_graph.catalog import Catalog
 from client_graph.names import AXES, DIMENSIONS, LOA_DIMENSIONS
-from envs.session import Outcome
+from envs.types import Outcome
 from judges.protocol import Assessment, JudgeFailure
 
 

@@ -11,7 +11,8 @@ from agents.lm.device import mx
 from agents.lm.generate import Completion
 from agents.settings import Settings
 from agents.therapist import Therapist, spoken
-from envs.session import Outcome, SessionEnv
+from envs.session import SessionEnv
+from envs.types import Outcome
 from judges.protocol import JudgeFailure
 
 

@@ -31,7 +31,8 @@ from agents.therapist import Therapist
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
 from envs import snapshot as env_snapshot
-from envs.session import ClientFailed, JudgeFailed, SessionEnv
+from envs.session import SessionEnv
+from envs.types import ClientFailed, JudgeFailed
 from judges.language_model import LanguageModelJudge
 from judges.protocol import Judge
 from judges.session import SessionAssessment

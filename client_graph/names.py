@@ -56,6 +56,8 @@ STAGES = (1, 2, 3, 4)
 STAGE_NAMES = ("Foundation", "Working", "Integration", "Termination")
 STANCES = ("rapport_building", "personhood_assemblage", "intervention")
 AXES = ("rigidity_porosity", "self_esteem", "cherishment_estrangement")
+# What shows of the client in a turn (paper 413), in the order of every (..., 5) array of signals.
+SIGNALS = ("openness", "disclosure", "resistance", "defensiveness", "overwhelm")
 LOA_DIMENSIONS = (
     "self_reflection",
     "relational_capacity",

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from client_graph.catalog import SIGNALS, Catalog
+from client_graph.catalog import Catalog
 from client_graph.graph import coiling_of
-from client_graph.names import AXES, LOA_DIMENSIONS, PHASE_NAMES, PHASES, STAGE_NAMES, STAGES, STANCES
+from client_graph.names import AXES, LOA_DIMENSIONS, PHASE_NAMES, PHASES, SIGNALS, STAGE_NAMES, STAGES, STANCES
 from client_graph.session import measure
 from client_graph.state import ClientState
 from client_graph.turn import TurnReport

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ from client_graph.names import PHASES, STANCES
 from client_graph.personhood import Person, draw
 from client_graph.session import SessionReport, end_session
 from client_graph.settings import ClientSettings
-from client_graph.state import ClientState, read_only
-from client_graph.turn import TurnReport, advance
+from client_graph.state import read_only
+from client_graph.turn import advance
 from client_graph.view import ClientView
 from envs.rendering import dashboard
 from envs.text import UnicodeText, therapist_words
+from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState, Snapshot
 from envs.voice import AuthoredVoice, ClientVoice, SpeakingTurn, VoiceFailure, moment_of
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn
 from judges.session import summarise_scores
@@ -31,58 +31,6 @@ MOST_SESSIONS = 10_000
 INTEGRATION = 3  # phase D
 TURNS_TO_CLOSE = 3  # turns in phase D after which a session has closed well
 COLLAPSE = 0.6  # the client leaves when the alliance falls below this share of what the session began with
-
-
-class JudgeFailed(gym.error.Error):
-    """The judge gave no score, also when asked again. The client was not changed; nothing was filled in."""
-
-
-class ClientFailed(gym.error.Error):
-    """The client's voice gave no words. The client was not changed; nothing was filled in."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one reply would do to the client as it is now: nothing has been changed yet."""
-
-    reasoning: str
-    utterance: str
-    judgement: Judgement
-    state: ClientState
-    report: TurnReport
-    parts: RewardParts
-    composite: float  # the stage-weighted composite, in [0, 10], whatever the reward's scales
-
-    @property
-    def reward(self) -> float:
-        """The sum of the reward parts."""
-        return float(self.parts.total[0])
-
-
-@dataclass
-class SessionState:
-    """A running session: the client, the words so far, the counters. Replaced as a whole by a step, never half."""
-
-    state: ClientState
-    person: Person
-    words: str  # the client's latest words
-    reasoning: str  # and what it kept to itself
-    alliance_at_start: float
-    history: tuple[Turn, ...] = ()
-    report: TurnReport | None = None
-    scores: tuple[tuple[float, ...], ...] = ()  # the judge's, a row a turn
-    turns_in_integration: int = 0
-    over: bool = False
-    next_state: ClientState | None = None
-    tried: dict[str, Outcome] = field(default_factory=dict)  # replies already judged at this very turn
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A session and the environment's generator, as they stood."""
-
-    session: SessionState
-    chance: Any  # the state of numpy's bit generator
 
 
 class SessionEnv(gym.Env[dict[str, Any], str]):

@@ -9,7 +9,7 @@ import numpy as np
 from client_graph.personhood import Person
 from client_graph.state import ClientState
 from client_graph.turn import TurnReport
-from envs.session import SessionState, Snapshot
+from envs.types import SessionState, Snapshot
 from judges.protocol import Turn
 
 _PLAIN = ("words", "reasoning", "alliance_at_start", "turns_in_integration", "over")

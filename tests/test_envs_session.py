@@ -27,8 +27,9 @@ from client_graph.catalog import load_catalog
 from client_graph.names import PHASES
 from client_graph.personhood import draw
 from client_graph.view import ClientView
-from envs.session import ClientFailed, JudgeFailed, SessionEnv
+from envs.session import SessionEnv
 from envs.snapshot import from_json, to_json
+from envs.types import ClientFailed, JudgeFailed
 from envs.voice import AuthoredVoice, SpeakingTurn, VoiceFailure
 from judges.protocol import Exchange, JudgeFailure, Judgement
 from judges.scripted import ScriptedJudge
