@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"icarus: {error}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt:
-        print("icarus: stopped before anything was learned; nothing was written", file=sys.stderr)
+        print("icarus: stopped; nothing was learned since the last checkpoint, if there is one", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -68,17 +68,20 @@ def _train(asked: argparse.Namespace) -> int:
     console.print(f"model {settings.model.name} on {device_name()}", highlight=False)
     # A new run's folder is made last: what is wrong with the input is found before anything is written.
     trainer = TBNRLTrainer(load_model(settings.model.name), settings, folder)
-    with LiveReport(console, settings.run.sessions, settings.environment.max_turns) as report:
-        trainer.on_turn, trainer.on_session = report.turn, report.session
-        if asked.resume:
-            for warning in trainer.resume():
-                console.print(warning, style="yellow")
-            report.resume_at(trainer.progress)
-        else:
-            trainer.begin()
-        console.print(f"run folder {trainer.folder.path}", highlight=False)
-        with _Signals(trainer, console):
-            summary = _trained(trainer)
+    try:
+        with LiveReport(console, settings.run.sessions, settings.environment.max_turns) as report:
+            trainer.on_turn, trainer.on_session = report.turn, report.session
+            if asked.resume:
+                for warning in trainer.resume():
+                    console.print(warning, style="yellow")
+                report.resume_at(trainer.progress)
+            else:
+                trainer.begin()
+            console.print(f"run folder {trainer.folder.path}", highlight=False)
+            with _Signals(trainer, console):
+                summary = _trained(trainer)
+    finally:
+        trainer.close()
     return _close(trainer, summary, console)
 
 
@@ -130,7 +133,8 @@ def _close(trainer: "TBNRLTrainer", summary: dict[str, Any] | None, console: "Co
     )
     path = trainer.folder.path
     console.print(
-        f"{summary['turns']} turns, {len(summary['sessions'])} sessions; the adapter moved by {summary['adapter_change']:.3f} "
+        f"{summary['turns']} turns, {len(summary['sessions'])} sessions, {summary['steps']['rlaif']} RLAIF and "
+        f"{summary['steps']['grpo']} GRPO steps; the adapter moved by {summary['adapter_change']:.3f} "
         f"(Euclidean); peak memory {summary['peak_resident_gb']:.2f} GB\n"
         f"adapter: {path / 'adapters'}   events: tensorboard --logdir {path / 'events'}",
         highlight=False,
@@ -168,7 +172,9 @@ def _is_expected(error: Exception) -> bool:
     kinds = {
         ("agents.settings", "SettingsError"),
         ("agents.run_folder", "RunFolderError"),
-        ("agents.learner", "BadGradients"),
+        ("agents.lm.lora", "NoSuchLayers"),
+        ("agents.lm.digits", "NoDigits"),
+        ("envs.types", "ClientFailed"),
         ("agents.lm.embedded", "ModelUnavailable"),
         ("agents.lm.adapters", "AdapterMismatch"),
         ("agents.lm.architecture", "UnknownArchitecture"),

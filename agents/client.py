@@ -55,7 +55,7 @@ class ChosenVoice:
         unknown = [line for line in lines if line not in self._likely_anywhere]
         if unknown:
             self._likely_anywhere |= zip(unknown, self._likely(any_client_messages(), unknown), strict=True)
-        here = self._likely(client_messages(turn.person, turn.view.phase, turn.history), lines)
+        here = self._likely(client_messages(turn.person, turn.view.phase, turn.moment, turn.history), lines)
         return here - np.array([self._likely_anywhere[line] for line in lines])
 
     def _likely(self, messages: Messages, lines: list[str]) -> np.ndarray:
@@ -85,7 +85,9 @@ class WrittenVoice:
         return [self._write(turn) for turn in turns]
 
     def _write(self, turn: SpeakingTurn) -> Utterance | VoiceFailure:
-        prompt = chat_tokens(self._loaded.tokenizer, client_messages(turn.person, turn.view.phase, turn.history))
+        inner = private_reasoning(turn.view)
+        messages = client_messages(turn.person, turn.view.phase, turn.moment, turn.history, inner)
+        prompt = chat_tokens(self._loaded.tokenizer, messages)
         keys = [mx.random.key(int(turn.rng.integers(2**63))) for _ in range(ATTEMPTS)]
         faults = []
         with self._sets.role(self._role):
@@ -96,7 +98,7 @@ class WrittenVoice:
                 text = written.text.strip()
                 fault = client_fault(text, written.finished, [past.client for past in turn.history])
                 if fault is None:
-                    return Utterance(text, private_reasoning(turn.view))
+                    return Utterance(text, inner)
                 faults.append(fault)
         return VoiceFailure(f"{ATTEMPTS} attempts, none a client's speech: {'; '.join(faults)}")
 

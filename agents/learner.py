@@ -19,7 +19,8 @@ from agents.lm.lora import set_trainable, slots
 from agents.losses import group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob
 from agents.settings import GrpoPart, OptimizerPart, RlaifPart
 
-THERAPIST, REFERENCE, FROZEN = "therapist", "reference", "frozen"
+# The frozen set is where the therapist began: client, judge and the reference policy of the KL penalty.
+THERAPIST, FROZEN = "therapist", "frozen"
 
 
 class BadGradients(RuntimeError):
@@ -51,10 +52,12 @@ class Learner:
     def __init__(self, sets: AdapterSets, model: nn.Module, settings: OptimizerPart) -> None:
         self.sets, self.model, self.settings = sets, model, settings
         self.first_layer = first_adapted_layer(model)
-        self.optimizer = optim.Adam(learning_rate=settings.learning_rate)
+        self.optimizer = optim.Adam(
+            learning_rate=settings.learning_rate, bias_correction=True
+        )  # as Kingma and Ba; not MLX's default
         self.optimizer.init(model.trainable_parameters())
         self.bad_in_a_row = 0
-        self._frozen_hashes = {name: sets.hash(name) for name in (REFERENCE, FROZEN)}
+        self.frozen_hash = sets.hash(FROZEN)
 
     def remember(self) -> tuple[Any, ...]:
         """All that a step changes, to go back to; no copy, since arrays are never changed in place."""
@@ -69,11 +72,10 @@ class Learner:
 
     def expect_frozen(self) -> None:
         """Raises FrozenSetChanged if a byte of the reference, client or judge set is not what it was at the start."""
-        for name, known in self._frozen_hashes.items():
-            if (found := self.sets.hash(name)) != known:
-                raise FrozenSetChanged(
-                    f"adapter set {name!r}: found SHA-256 {found}; expected {known}, as at the start"
-                )
+        if (found := self.sets.hash(FROZEN)) != self.frozen_hash:
+            raise FrozenSetChanged(
+                f"the frozen adapters: found SHA-256 {found}; expected {self.frozen_hash}, as at the start"
+            )
 
     def rlaif_step(
         self, prompt: list[int], corrected: list[int], original: list[int], modifier: float, settings: RlaifPart
@@ -107,7 +109,7 @@ class Learner:
         return GrpoReport(report, np.asarray(advantages).tolist(), kl)
 
     def _reference(self, prompt: list[int], responses: list[list[int]], lower: LowerStates) -> mx.array:
-        with self.sets.role(REFERENCE):
+        with self.sets.role(FROZEN):
             logp, _ = response_logprobs(self.model, prompt, responses, lower=lower)
             mx.eval(logp)
         return logp
@@ -140,7 +142,7 @@ class Learner:
         if self.bad_in_a_row >= self.settings.stop_after_bad:
             raise BadGradients(
                 f"found a gradient norm of {norm} and a loss of {loss}, {self.bad_in_a_row} steps in a row; expected finite "
-                "numbers. The adapters are as they were; try a lower optimizer.learning_rate"
+                "numbers. The turn was taken back; lower optimizer.learning_rate in the run folder's settings.toml, then go on"
             )
         return StepReport(loss, norm, norms, False)
 

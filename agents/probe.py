@@ -18,10 +18,11 @@ from agents.lm.models import LoadedModel
 from agents.losses import sequence_logprob
 from agents.prompts import therapist_messages
 from agents.settings import GenerationPart
-from agents.therapist import speak
+from agents.therapist import speak, spoken
 from client_graph.catalog import Catalog
 from client_graph.names import CONFIGS
 from client_graph.tables import Row, TableError, read_table
+from envs.text import UnicodeText, therapist_words
 from judges.protocol import Exchange, Judge, Judgement
 
 
@@ -73,7 +74,12 @@ def probe(
     ]
     with sets.role(role):
         replies = speak(loaded, prompts, [settings.temperature] * len(prompts), mx.random.key(seed), settings)
-    found = judge.judge([Exchange(said, "", reply.text) for said, reply in zip(clients, replies, strict=True)])
+    found = judge.judge(
+        [
+            Exchange(said, *therapist_words(spoken(reply), UnicodeText()))
+            for said, reply in zip(clients, replies, strict=True)
+        ]
+    )
     judged = [j for j in found if isinstance(j, Judgement)]
     return Probe(
         composite=_mean([j.composite for j in judged]),

@@ -45,7 +45,7 @@ def therapist_messages(
     )
     messages = [_message("system", system)]
     messages += [_message("user", told["example"]["client"]), _message("assistant", told["example"]["therapist"])]
-    for turn in history[len(history) - remembered :] if remembered else ():
+    for turn in history[max(0, len(history) - remembered) :]:
         messages += [_message("user", turn.client), _message("assistant", turn.therapist)]
     return [*messages, _message("user", observation["client"])]
 
@@ -73,8 +73,13 @@ def any_client_messages() -> Messages:
     return [_message("system", told["anyone"]), _message("user", told["invitation"])]
 
 
-def client_messages(person: Person, phase: str, history: tuple[Turn, ...], remembered: int = 4) -> Messages:
-    """The chat in which the model is the client: roles turned, so that its own words are the assistant's."""
+def client_messages(
+    person: Person, phase: str, moment: str, history: tuple[Turn, ...], inner: str = "", remembered: int = 4
+) -> Messages:
+    """The chat in which the model is the client: roles turned, so that its own words are the assistant's.
+
+    moment: how the last reply landed (envs/voice.py). inner: what is true of the client and not said aloud.
+    """
     told = _texts()["client"]
     system = told["system"].format(
         name=person.name,
@@ -82,6 +87,8 @@ def client_messages(person: Person, phase: str, history: tuple[Turn, ...], remem
         history=person.history,
         manner=person.manner,
         phase=told["phase"][phase],
+        moment=told["moment"][moment],
+        inner=told["inner"].format(truth=inner) if inner else "",
     )
     messages = [_message("system", system), _message("user", told["invitation"])]
     for turn in history[-remembered:]:

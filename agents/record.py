@@ -1,6 +1,7 @@
 """A turn as one line of turns.jsonl, and as TensorBoard scalars: every number of every turn."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from judges.protocol import Assessment, JudgeFailure
 
 def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog: Catalog) -> dict[str, Any]:
     """The line; its times stand alone under "seconds", the only part that two equal runs may differ in."""
-    info = result.info
+    info, report = result.info, result.outcome.report
     return {
         "session": session,
         "turn": turn,
@@ -30,11 +31,15 @@ def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog
         "corrected": {**_completion(result.corrected), "judgement": _judged(result.corrected_outcome)},
         "rlaif": _step(result.rlaif, result.rlaif_skipped) | {"modifier": result.modifier},
         "candidates": [
-            {**_completion(said), "judgement": _judged(found)}
+            {**_completion(said), "judgement": _judged(found, with_reasons=False)}
             for said, found in zip(result.candidates, result.candidate_outcomes, strict=True)
         ],
         "grpo": _step(result.grpo.step if result.grpo else None, result.grpo_skipped)
-        | ({"advantages": result.grpo.advantages, "kl": result.grpo.kl} if result.grpo else {}),
+        | (
+            {"advantages": [finite(a) for a in result.grpo.advantages], "kl": finite(result.grpo.kl)}
+            if result.grpo
+            else {}
+        ),
         "after": {
             "client": result.observation["client"],
             "client_reasoning": info["client_reasoning"],
@@ -51,6 +56,16 @@ def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog
             "transformation": info["transformation"],
             "rupture": info["rupture"],
             "signals": info["signals"],
+            "beliefs": dict(zip(catalog.node_names, result.observation["beliefs"].tolist(), strict=True)),
+            "change": {
+                "buckets": dict(zip(catalog.bucket_names, report.buckets[0].tolist(), strict=True)),
+                "loa": dict(zip(LOA_DIMENSIONS, report.loa[0].tolist(), strict=True)),
+                "adaptation_events": dict(zip(LOA_DIMENSIONS, report.adaptation_events[0].tolist(), strict=True)),
+                "axes": dict(zip(AXES, report.axes[0].tolist(), strict=True)),
+                "axis_trend": int(report.axis_trend[0]),
+                "attunement": float(report.attunement_change[0]),
+                "transformation": float(report.transformation_change[0]),
+            },
             "levels": dict(zip(catalog.node_names, info["levels"].tolist(), strict=True)),
             "buckets": dict(zip(catalog.bucket_names, info["buckets"].tolist(), strict=True)),
             "loa": dict(zip(LOA_DIMENSIONS, info["loa"].tolist(), strict=True)),
@@ -88,7 +103,7 @@ def scalars(result: TurnResult) -> dict[str, float]:
         found |= {f"grpo_norm/{kind}": norm for kind, norm in result.grpo.step.norms.items()}
         spread = [o.composite for o in result.candidate_outcomes if isinstance(o, Outcome)]
         found["grpo/score_spread"] = float(np.std(spread))
-    return found
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _completion(said: Completion) -> dict[str, Any]:
@@ -96,24 +111,43 @@ def _completion(said: Completion) -> dict[str, Any]:
 
 
 def _step(step: StepReport | None, skipped: str | None) -> dict[str, Any]:
-    return {"skipped": skipped} if step is None else dataclasses.asdict(step)
+    if step is None:
+        return {"skipped": skipped}
+    return {
+        "loss": finite(step.loss),
+        "norm": finite(step.norm),
+        "norms": {kind: finite(norm) for kind, norm in step.norms.items()},
+        "applied": step.applied,
+    }
 
 
-def _judged(found: Outcome | JudgeFailure) -> dict[str, Any]:
+def finite(value: float) -> float | None:
+    """The number, or None for one that is none: a refused step is on record, and JSON has no NaN."""
+    return value if math.isfinite(value) else None
+
+
+def _judged(found: Outcome | JudgeFailure, with_reasons: bool = True) -> dict[str, Any]:
     if isinstance(found, JudgeFailure):
         return {"failure": found.reason}
     return {
         "composite": found.composite,
-        "kind": _assessment(found.judgement.kind),
-        "harsh": _assessment(found.judgement.harsh),
+        "reward": found.reward,
+        "reward_parts": found.parts.of(0),
+        "kind": _assessment(found.judgement.kind, with_reasons),
+        "harsh": _assessment(found.judgement.harsh, with_reasons),
     }
 
 
-def _assessment(view: Assessment) -> dict[str, Any]:
-    return {
-        "scores": dict(zip(DIMENSIONS, view.scores.tolist(), strict=True)),
-        "reasons": dict(zip(DIMENSIONS, view.reasons, strict=True)),
-        "narrative": view.narrative,
-        "critical_moments": list(view.critical_moments),
-        "recommendations": list(view.recommendations),
-    }
+def _assessment(view: Assessment, with_reasons: bool) -> dict[str, Any]:
+    scores = {"scores": dict(zip(DIMENSIONS, view.scores.tolist(), strict=True))}
+    return (
+        scores
+        if not with_reasons
+        else {
+            **scores,
+            "reasons": dict(zip(DIMENSIONS, view.reasons, strict=True)),
+            "narrative": view.narrative,
+            "critical_moments": list(view.critical_moments),
+            "recommendations": list(view.recommendations),
+        }
+    )

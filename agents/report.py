@@ -74,13 +74,13 @@ class LiveReport:
 
 def closing_table(summary: dict[str, Any]) -> Table:
     """Held-out clients before and after. The judge's score is the one that was trained on; the others no judge made."""
-    table = Table(title="Eight held-out clients, before and after", title_justify="left")
+    table = Table(title=f"{len(summary['before']['replies'])} held-out clients, before and after", title_justify="left")
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right")
     rows = {
-        "composite of the training judge (0-10)": "composite",
+        "training judge, mean of the twelve (0-10)": "composite",
         "kind minus harsh": "kind_harsh_gap",
-        "frozen base's log-probability a token": "base_logprob",
+        "log-probability a token before training": "base_logprob",
         "different word pairs (0-1)": "distinct_2",
         "words a reply": "words",
         "replies that end (0-1)": "finished",

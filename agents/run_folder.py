@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, the log that a stopped run goes on from, one run at a time."""
 
 import json
+import os
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -105,6 +106,8 @@ class RunFolder:
         try:
             with open(self.path / TURNS, "ab") as file:
                 file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
         except OSError:
             self.cut_log(before)
             raise

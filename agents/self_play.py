@@ -69,6 +69,7 @@ def play_turn(
     watch: Stopwatch,
 ) -> TurnResult:
     """Play one turn in `env` and learn from it; the environment is stepped once, with the reply."""
+    therapist.forget()  # the last turn has moved the policy
     reply_key, correction_key, candidates_key = mx.random.split(key, 3)
     prompt = therapist.prompt(observation, env.history)
 
@@ -91,6 +92,7 @@ def play_turn(
     if rlaif_skipped is None:
         with learner.sets.role(THERAPIST), watch("rlaif step"):
             rlaif = learner.rlaif_step(prompt.tokens, corrected.response, reply.response, modifier, settings.rlaif)
+        therapist.forget()
 
     # GRPO: K candidates of the policy as it now is, judged against the same client, and a step toward the better ones.
     with learner.sets.role(THERAPIST), watch("candidates"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.lm.device import mx
-from agents.lm.generate import Completion, chat_tokens, generate
+from agents.lm.generate import Completion, PrefixCache, chat_tokens, generate
 from agents.lm.models import LoadedModel
 from agents.prompts import Messages, correction_messages, therapist_messages
 from agents.settings import GenerationPart
@@ -37,6 +37,7 @@ def speak(
     temperatures: Sequence[float],
     key: mx.array,
     settings: GenerationPart,
+    prefixes: PrefixCache | None = None,
 ) -> list[Completion]:
     """One reply to each prompt, cut back to whole sentences where it ran out of tokens."""
     said = generate(
@@ -47,6 +48,7 @@ def speak(
         max_tokens=settings.max_tokens,
         min_p=settings.min_p,
         top_p=settings.top_p,
+        prefixes=prefixes,
     )
     return [whole_sentences(one, loaded.tokenizer) for one in said]
 
@@ -70,6 +72,11 @@ class Therapist:
 
     def __init__(self, loaded: LoadedModel, catalog: Catalog, settings: GenerationPart) -> None:
         self._loaded, self._catalog, self._settings = loaded, catalog, settings
+        self._prefixes = PrefixCache("therapist", capacity=2)  # reply and candidates have one prompt
+
+    def forget(self) -> None:
+        """Drop cached prompts: they belong to the adapters that filled them, so call it after every step."""
+        self._prefixes.clear()
 
     def prompt(self, observation: dict[str, Any], history: tuple[Turn, ...]) -> Prompt:
         """What the therapist is told before it answers."""
@@ -93,4 +100,4 @@ class Therapist:
         return self._say(prompt.tokens, temperatures, key)
 
     def _say(self, tokens: list[int], temperatures: tuple[float, ...], key: mx.array) -> list[Completion]:
-        return speak(self._loaded, [tokens] * len(temperatures), temperatures, key, self._settings)
+        return speak(self._loaded, [tokens] * len(temperatures), temperatures, key, self._settings, self._prefixes)

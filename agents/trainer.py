@@ -15,7 +15,7 @@ from tensorboardX import SummaryWriter
 
 from agents.client import ChosenVoice, WrittenVoice
 from agents.judge import FrozenDigits
-from agents.learner import FROZEN, REFERENCE, THERAPIST, Learner
+from agents.learner import FROZEN, THERAPIST, BadGradients, Learner
 from agents.lm.adapters import AdapterMismatch, AdapterSets, adapter_settings, load_adapter, save_adapter
 from agents.lm.checkpoint import restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
@@ -49,6 +49,8 @@ class Progress:
     running: bool = False  # a session has begun and not ended
     unfinished: int = 0  # sessions cut short because client or judge failed
     unfinished_in_a_row: int = 0
+    rlaif_steps: int = 0
+    grpo_steps: int = 0
     log_bytes: int = 0
     sessions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
@@ -72,11 +74,10 @@ class TBNRLTrainer:
         self.on_turn: Callable[[TurnResult, Progress], None] = lambda result, progress: None
         self.on_session: Callable[[dict[str, Any]], None] = lambda summary: None
         self.catalog = load_catalog(settings.environment.catalog)
-        lora, start = starting_adapters(loaded, settings)
-        self.lora = lora
+        self.lora, start = starting_adapters(loaded, settings)
+        self.settings = settings.model_copy(update={"lora": self.lora})  # an adapter folder brings its own
         self.sets = AdapterSets(loaded.model)
         self.sets.add(THERAPIST, start)
-        self.sets.add(REFERENCE, dict(start), frozen=True)
         self.sets.add(FROZEN, dict(start), frozen=True)
         self.sets.activate(THERAPIST)
         self.learner = Learner(self.sets, loaded.model, settings.optimizer)
@@ -97,7 +98,7 @@ class TBNRLTrainer:
 
         Raises OSError where the folder cannot be written; nothing of it is left then.
         """
-        self.before = self._probe(REFERENCE)
+        self.before = self._probe(FROZEN)
         self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
         try:
             self.folder.acquire()
@@ -117,10 +118,20 @@ class TBNRLTrainer:
                 f"{path}: found adapters for a base with SHA-256 {found}; expected {self.loaded.base_hash}, that of "
                 f"{self.loaded.name}. Name the base model that the run began with"
             )
+        if saved.state["start_hash"] != self.learner.frozen_hash:
+            raise AdapterMismatch(
+                f"{path}: the run began with adapters of SHA-256 {saved.state['start_hash']}; found {self.learner.frozen_hash} in "
+                f"{self.settings.model.adapter}. Put back the adapter folder that the run began with"
+            )
+        if (missing := saved.state["progress"]["log_bytes"] - self.folder.log_size()) > 0:
+            raise RunFolderError(
+                f"{self.folder / TURNS}: {missing} bytes are missing that the checkpoint knows of; put back the log"
+            )
         with self.sets.role(THERAPIST) as model:
             set_trainable(model, saved.adapters[THERAPIST])
         if saved.optimizer is not None:
             restore_optimizer(self.learner.optimizer, saved.optimizer)
+            self.learner.optimizer.learning_rate = self.settings.optimizer.learning_rate  # which a user may lower
         self.learner.bad_in_a_row = saved.state["bad_in_a_row"]
         self.progress = Progress(**saved.state["progress"])
         self.before = Probe(**{**saved.state["before"], "replies": tuple(saved.state["before"]["replies"])})
@@ -131,9 +142,14 @@ class TBNRLTrainer:
         self.folder.cut_log(self.progress.log_bytes)
         return warnings
 
+    def close(self) -> None:
+        """Let others write in the run folder."""
+        if self._folder is not None:
+            self._folder.release()
+
     def train(self) -> dict[str, Any] | None:
         """Play and learn until all sessions have ended or `stop` is set. Returns the summary, None if it was stopped."""
-        self._events = SummaryWriter(str(self.folder / EVENTS))
+        self._events = SummaryWriter(str(self.folder / EVENTS), purge_step=self.progress.total_turns + 1)
         try:
             while self.progress.session < self.settings.run.sessions and not self.stop:
                 self._play_on()
@@ -151,13 +167,17 @@ class TBNRLTrainer:
         progress, watch = self.progress, Stopwatch()
         if not progress.running:
             with watch("client"):
-                self._begin_session()
+                begun = self._begin_session()
+            if not begun:
+                return
         result = self._attempt(watch)
         if result is None:
             return
         self._observation = result.observation
         progress.turn += 1
         progress.total_turns += 1
+        progress.rlaif_steps += bool(result.rlaif and result.rlaif.applied)
+        progress.grpo_steps += bool(result.grpo and result.grpo.step.applied)
         self.folder.append_turn(
             turn_record(result, progress.session + 1, progress.turn, progress.total_turns, self.catalog)
         )
@@ -184,21 +204,37 @@ class TBNRLTrainer:
             except (TurnUnjudged, JudgeFailed, ClientFailed) as failure:
                 self.learner.go_back(remembered)
                 reason = str(failure)
+            except BadGradients as failure:
+                self.learner.go_back(remembered)
+                self.paused, self.stop = str(failure), True
+                return None
+        self._cut_short(reason)
+        return None
+
+    def _cut_short(self, reason: str) -> None:
+        """End a session that cannot go on; too many in a row pause the run."""
+        progress = self.progress
         progress.unfinished += 1
         progress.unfinished_in_a_row += 1
         self._end_session({"ending": "failed", "reason": reason})
-        if progress.unfinished_in_a_row >= told.stop_after_unfinished:
+        if progress.unfinished_in_a_row >= self.settings.run.stop_after_unfinished:
             self.paused = f"{progress.unfinished_in_a_row} sessions in a row were cut short; the last: {reason}"
             self.stop = True
-        return None
 
-    def _begin_session(self) -> None:
+    def _begin_session(self) -> bool:
+        """The next client, or the next session of this one; False where the client could not be given words."""
         progress = self.progress
         again = 0 < progress.same_client < self.settings.run.sessions_per_client
         seed = None if again else _seed(self.settings.run.seed, 0, progress.session)
-        self._observation, _ = self.env.reset(seed=seed, options={"same_client": again})
+        progress.turn = 0
+        try:
+            self._observation, _ = self.env.reset(seed=seed, options={"same_client": again})
+        except ClientFailed as failure:
+            self._cut_short(str(failure))
+            return False
         progress.same_client = progress.same_client + 1 if again else 1
-        progress.turn, progress.running = 0, True
+        progress.running = True
+        return True
 
     def _end_session(self, summary: dict[str, Any]) -> None:
         progress = self.progress
@@ -222,6 +258,7 @@ class TBNRLTrainer:
             optimizer=self.learner.optimizer,
             state={
                 "base_hash": self.loaded.base_hash,
+                "start_hash": self.learner.frozen_hash,
                 "bad_in_a_row": self.learner.bad_in_a_row,
                 "progress": dataclasses.asdict(progress),
                 "before": dataclasses.asdict(self.before),
@@ -260,12 +297,13 @@ class TBNRLTrainer:
 
     def _summary(self) -> dict[str, Any]:
         assert self.before is not None
-        start, now = self.sets.get(REFERENCE), self.sets.get(THERAPIST)
+        start, now = self.sets.get(FROZEN), self.sets.get(THERAPIST)
         squares = mx.stack([((now[name] - start[name]) ** 2).sum() for name in now])
         return {
             "turns": self.progress.total_turns,
             "sessions": self.progress.sessions,
             "unfinished_sessions": self.progress.unfinished,
+            "steps": {"rlaif": self.progress.rlaif_steps, "grpo": self.progress.grpo_steps},
             "before": dataclasses.asdict(self.before),
             "after": dataclasses.asdict(self._probe(THERAPIST)),
             "adapter_change": float(np.asarray(mx.sqrt(squares.sum()))),

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete
 
 from client_graph.catalog import Catalog, load_catalog
-from client_graph.names import PHASES, STANCES
+from client_graph.names import PHASES, STAGES, STANCES
 from client_graph.personhood import Person, draw
 from client_graph.session import SessionReport, end_session
 from client_graph.settings import ClientSettings
@@ -43,8 +45,11 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     `stage` of treatment 1..4; `stance` 0..2 (rapport_building, personhood_assemblage, intervention); `beliefs` (n,) in
     [0, 10], the therapist's own model of the client's node levels (TMoG). The truth is in `info`.
 
-    Reward: the sum of `info["reward_parts"]`, in points; a plain turn gives 3 to 8, a phase step +20 or -30, a stage
-    +100 or -150 (paper 388-402).
+    Reward: the sum of `info["reward_parts"]`, in points. A poor turn gives -6 to 3 and a good one 5 to
+    15 (the composite, in 0 to 10, with stage modifiers and the trends); a phase step +20 or -30, a stage +100 or -150.
+
+    A session can be branched with `snapshot` and `restore`; behind gymnasium.make, reset once before the first restore.
+    AsyncVectorEnv wants `shared_memory=False`: Gymnasium reads shared texts only once.
 
     Episode: truncated after `max_turns` turns; terminated when the client leaves (the alliance falls below 0.6 of what
     the session began with) or the session closes well (three turns in phase D). `reset(options={"same_client": True})`
@@ -84,6 +89,8 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             raise ValueError(
                 f"found render_mode {render_mode!r}; expected one of {self.metadata['render_modes']} or None"
             )
+        if stage is not None and stage not in STAGES:
+            raise ValueError(f"found stage {stage!r}; expected one of {STAGES}, or None to draw it")
         self.catalog = catalog if isinstance(catalog, Catalog) else load_catalog(catalog)
         self.voice = _voice(client, self.catalog)
         self.judge = _judge(judge)
@@ -218,7 +225,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         """
         if self._session is None:
             raise ResetNeeded("nothing to keep yet; call reset() first")
-        return Snapshot(deepcopy(self._session), deepcopy(self.np_random.bit_generator.state))
+        return Snapshot(deepcopy(replace(self._session, tried={})), deepcopy(self.np_random.bit_generator.state))
 
     def restore(self, snapshot: Snapshot) -> dict[str, Any]:
         """Go back to a snapshot, which stays as it is and may be restored again; returns the observation there."""
@@ -273,6 +280,11 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         if isinstance(said, VoiceFailure):
             raise ClientFailed(
                 f"client voice {self.voice.name} gave no words: {said.reason}. The client was not changed"
+            )
+        fault = self.action_space.fault(said.text)
+        if fault is not None:
+            raise ClientFailed(
+                f"client voice {self.voice.name}: {fault}, in the client's words. The client was not changed"
             )
         return said.text, said.reasoning
 
@@ -340,6 +352,12 @@ def _judge(judge: str | Judge) -> Judge:
         return judge
     if judge != "embedding":
         raise ValueError(f'found judge {judge!r}; expected "embedding" or a Judge')
-    from judges.embedding import EmbeddingJudge  # half a second of weights, only where it is the judge
+    return _embedding_judge()
+
+
+@cache
+def _embedding_judge() -> Judge:
+    """One for all environments of a process: its weights are 90 MB and it has no state."""
+    from judges.embedding import EmbeddingJudge
 
     return EmbeddingJudge()

@@ -44,7 +44,7 @@ class LanguageModelJudge:
         try:
             scores, mass = self._reader.expected_scores(prefix(exchange), suffixes())
             return self._judgement(np.asarray(scores), np.asarray(mass))
-        except JudgeError as error:
+        except (JudgeError, FloatingPointError) as error:
             return JudgeFailure(str(error))
 
     def _judgement(self, scores: np.ndarray, mass: np.ndarray) -> Judgement:

@@ -64,6 +64,8 @@ def test_empty_input_and_unfit_tokenizers_are_refused() -> None:
         DigitReader(loaded).expected_scores(PREFIX, [])
     with pytest.raises(ValueError, match="at least one"):
         DigitReader(loaded).expected_scores("", SUFFIXES)
-    loaded.tokenizer = Mock(encode=lambda text, add_special_tokens: [1, 2])
+    loaded.tokenizer = Mock(
+        encode=lambda text, add_special_tokens: [1, 2], all_special_tokens=(), added_tokens_decoder={}
+    )
     with pytest.raises(ValueError, match="not one token each"):
         DigitReader(loaded)

@@ -13,7 +13,7 @@ from agents.lm.device import mx
 from agents.lm.lora import LoraSettings
 from agents.run_folder import RunFolder, RunFolderError
 from agents.self_play import TurnResult
-from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, RunPart, Settings
+from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, RlaifPart, RunPart, Settings
 from agents.trainer import Progress, TBNRLTrainer
 from judges.protocol import Exchange, JudgeFailure
 from judges.scripted import ScriptedJudge
@@ -95,7 +95,7 @@ def test_every_number_of_a_turn_is_in_the_log(whole: TBNRLTrainer) -> None:
 
 
 def test_the_adapters_differ_from_their_start(whole: TBNRLTrainer) -> None:
-    start, now = whole.sets.get("reference"), whole.sets.get("therapist")
+    start, now = whole.sets.get("frozen"), whole.sets.get("therapist")
     assert all(np.array(now[name]).tobytes() != np.array(start[name]).tobytes() for name in now)
 
 
@@ -210,3 +210,74 @@ def test_clients_come_back_for_their_next_session(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (made.folder.path / "turns.jsonl").read_text().splitlines()]
     assert len({row["person"]["name"] + row["person"]["opening"] for row in rows}) == 1
     assert rows[-1]["after"]["session_measures"]["completed_sessions"] == 2.0
+
+
+def test_a_gradient_that_is_not_finite_is_on_record_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One group's advantages are NaN: that step is refused, its numbers are null in the log, the others are taken."""
+    from agents import learner as module
+
+    groups = 0
+
+    def second_is_nan(found: Any) -> Any:
+        nonlocal groups
+        groups += 1
+        return plain(found) * float("nan") if groups == 2 else plain(found)
+
+    plain = module.group_advantages
+    monkeypatch.setattr(module, "group_advantages", second_is_nan)
+    made = played(tmp_path)
+    rows = [json.loads(line) for line in (made.folder.path / "turns.jsonl").read_text().splitlines()]
+    assert [row["grpo"]["applied"] for row in rows] == [True, False, True, True, True, True]
+    assert rows[1]["grpo"]["loss"] is None
+    assert all(np.isfinite(np.array(array)).all() for array in made.sets.get("therapist").values())
+
+
+def test_gradients_that_stay_broken_pause_the_run_which_can_go_on_at_a_lower_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agents import learner as module
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "group_advantages", lambda found: found * float("nan"))
+        made = trainer(settings(tmp_path).model_copy(update={"rlaif": RlaifPart(weight=0.0)}))
+        made.begin()
+        made.train()
+        made.folder.release()
+    assert made.paused is not None
+    assert "settings.toml" in made.paused
+    told = settings(tmp_path)
+    lower = told.model_copy(update={"optimizer": OptimizerPart(learning_rate=1e-5)})
+    going_on = trainer(lower, made.folder.path)
+    going_on.resume()
+    assert going_on.learner.optimizer.learning_rate.item() == pytest.approx(1e-5)
+    assert going_on.train() is not None
+
+
+def test_a_client_without_an_opening_cuts_the_session_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from envs.voice import AuthoredVoice, VoiceFailure
+
+    made = trainer(settings(tmp_path))
+    made.begin()
+    monkeypatch.setattr(AuthoredVoice, "speak", lambda self, turns: [VoiceFailure("no words today")])
+    summary = made.train()
+    assert summary is not None
+    assert [session["ending"] for session in summary["sessions"]] == ["failed", "failed"]
+
+
+def test_a_log_that_lost_lines_is_refused(tmp_path: Path) -> None:
+    stopped = played(tmp_path, stop_after=2)
+    log = stopped.folder.path / "turns.jsonl"
+    log.write_bytes(log.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match="missing"):
+        trainer(settings(tmp_path), stopped.folder.path).resume()
+    assert log.stat().st_size == 100
+
+
+def test_a_run_does_not_go_on_from_another_starting_adapter(tmp_path: Path) -> None:
+    stopped = played(tmp_path, stop_after=1)
+    told = settings(tmp_path)
+    other = told.model_copy(update={"run": told.run.model_copy(update={"seed": 6})})
+    with pytest.raises(AdapterMismatch, match="began with"):
+        trainer(other, stopped.folder.path).resume()

@@ -256,12 +256,12 @@ def test_any_text_is_accepted(words: str) -> None:
     ("action", "reasoning", "said"),
     [
         ("<think>He is afraid.</think>\nI am here.", "He is afraid.", "I am here."),
-        ("I am <think>not</think> here.", "", "I am <think>not</think> here."),
-        ("<think>never closed", "", "<think>never closed"),
+        ("I am <think>not</think> here.", "I am <think>not", "here."),
+        ("<think>never closed", "never closed", ""),
         ("<think>a</think><think>b</think>c", "a", "<think>b</think>c"),
     ],
 )
-def test_only_a_leading_thought_is_private(action: str, reasoning: str, said: str) -> None:
+def test_what_stands_before_the_end_of_a_thought_is_private(action: str, reasoning: str, said: str) -> None:
     env = new_env(by_turn)
     env.reset(seed=0)
     env.step(action)

@@ -169,7 +169,7 @@ def save_adapter(folder: Path | str, tree: Tree, settings: LoraSettings, base_ha
         "lora_parameters": {
             "rank": rank,
             "scale": settings.scale,
-            "dropout": settings.dropout,
+            "dropout": 0.0,
             "keys": sorted({name.rpartition(".")[0] for name in tree}),
         },
         "icarus": {"base_hash": base_hash, "settings": settings.model_dump(), "adapter_hash": tree_hash(tree)},

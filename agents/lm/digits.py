@@ -16,20 +16,25 @@ import numpy.typing as npt
 from agents.lm.architecture import head, hidden_states
 from agents.lm.device import mx
 from agents.lm.functional_cache import functional_caches
+from agents.lm.generate import chat_tokens, common_length, without_special
 from agents.lm.models import LoadedModel
 
 Vector = npt.NDArray[np.float64]
 
 
+class NoDigits(ValueError):
+    """A tokenizer that has no single token for each digit."""
+
+
 class DigitReader:
     """Reads expected scores with one prompt cache broadcast over the suffixes, under the adapter set that is active."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
-        """Raises ValueError if a digit is not one token for this tokenizer."""
-        self.loaded = loaded
+    def __init__(self, loaded: LoadedModel, *, chat: bool = False) -> None:
+        """chat: put each question as a user's message, as instruction-tuned models expect. Raises NoDigits."""
+        self.loaded, self.chat = loaded, chat
         found = [self._encode(str(d)) for d in range(10)]
         if wrong := [str(d) for d, tokens in enumerate(found) if len(tokens) != 1]:
-            raise ValueError(
+            raise NoDigits(
                 f"digits {', '.join(wrong)} are not one token each for the tokenizer of {loaded.name!r}; expected "
                 "single tokens. Read the scores of this model from generated text"
             )
@@ -40,11 +45,11 @@ class DigitReader:
     def expected_scores(self, prefix: str, suffixes: list[str]) -> tuple[Vector, Vector]:
         """(scores (n,) in [0, 10], digit mass (n,) in [0, 1]) for `prefix` + each suffix.
 
-        The text must end where the number begins, without a space if the tokenizer keeps spaces apart. Chat templates
-        are the caller's. Raises ValueError for no suffixes or an empty prefix; FloatingPointError where the model
-        gives NaN.
+        Without `chat` the text must end where the number begins, without a space if the tokenizer keeps spaces apart.
+        Special tokens written out in the text are broken up. Raises ValueError for no suffixes or an empty prefix;
+        FloatingPointError where the model gives NaN.
         """
-        start, rows = self._encode(prefix), [self._encode(s) for s in suffixes]
+        start, rows = self._questions(prefix, suffixes) if self.chat else self._continued(prefix, suffixes)
         if not start or not rows:
             raise ValueError(
                 f"found {len(start)} prefix tokens and {len(rows)} suffixes; expected at least one of each"
@@ -52,8 +57,21 @@ class DigitReader:
         first, second = self._two_positions(start, rows)
         return self._scores(first, second, len(rows))
 
+    def _continued(self, prefix: str, suffixes: list[str]) -> tuple[list[int], list[list[int]]]:
+        return self._encode(prefix), [self._encode(suffix) for suffix in suffixes]
+
+    def _questions(self, prefix: str, suffixes: list[str]) -> tuple[list[int], list[list[int]]]:
+        """The tokens that all chats share, and what each adds; the assistant's answer begins after each."""
+        whole = [chat_tokens(self.loaded.tokenizer, [{"role": "user", "content": prefix + s}]) for s in suffixes]
+        if not prefix or not whole:
+            return [], whole
+        shared = min(common_length(whole[0], other) for other in whole)
+        shared = min(shared, min(map(len, whole)) - 1)
+        return whole[0][:shared], [tokens[shared:] for tokens in whole]
+
     def _encode(self, text: str) -> list[int]:
-        return list(self.loaded.tokenizer.encode(text, add_special_tokens=False))
+        plain = without_special(text, self.loaded.tokenizer)
+        return list(self.loaded.tokenizer.encode(plain, add_special_tokens=False))
 
     def _two_positions(self, start: list[int], rows: list[list[int]]) -> tuple[Any, Any]:
         """Probabilities (n, vocabulary) where the number begins, and after a "1" was put there."""

@@ -48,13 +48,15 @@ def chat_tokens(tokenizer: Any, messages: list[dict[str, str]]) -> list[int]:
     Special tokens written out in a message ("<|im_end|>") are broken up by a space, so that no text can end its own
     turn.
     """
-    special = [t for t in tokenizer.all_special_tokens if len(t) > 1]
-    fenced = [{**m, "content": _fenced(m["content"], special)} for m in messages]
-    return list(tokenizer.apply_chat_template(fenced, add_generation_prompt=True, tokenize=True))
+    plain = [{**m, "content": without_special(m["content"], tokenizer)} for m in messages]
+    return list(tokenizer.apply_chat_template(plain, add_generation_prompt=True, tokenize=True))
 
 
-def _fenced(text: str, special: list[str]) -> str:
-    for token in special:
+def without_special(text: str, tokenizer: Any) -> str:
+    """`text` with every special token that is written out in it broken up by a space."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {*tokenizer.all_special_tokens, *(token.content for token in added.values() if token.special)}
+    for token in sorted((t for t in special if len(t) > 1), key=len, reverse=True):
         text = text.replace(token, f"{token[0]} {token[1:]}")
     return text
 
@@ -78,7 +80,7 @@ class PrefixCache:
         """(a cache of our own to write into, number of `tokens` it holds already, at most len(tokens) - 1)."""
         best, shared = None, 0
         for kept, cache in self._kept.items():
-            common = min(_common(kept, tokens), len(tokens) - 1)
+            common = min(common_length(kept, tokens), len(tokens) - 1)
             if common > shared and (common == len(kept) or can_trim_prompt_cache(cache)):
                 best, shared = kept, common
         if best is None:
@@ -97,7 +99,7 @@ class PrefixCache:
             self._kept.popitem(last=False)
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 

@@ -37,9 +37,6 @@ class LoraSettings(BaseModel):
     scale: float = Field(
         2.0, gt=0, description="Factor on the low-rank product (mlx-lm's `scale`; alpha / rank elsewhere)."
     )
-    dropout: float = Field(
-        0.0, ge=0, lt=1, description="Dropout before A. Above 0 it draws from MLX's global generator: not reproducible."
-    )
 
 
 def middle_third(n: int) -> range:
@@ -52,13 +49,17 @@ def latter_third(n: int) -> range:
     return range(math.ceil(2 * n / 3), n)
 
 
+class NoSuchLayers(ValueError):
+    """Settings name layers that the model does not have."""
+
+
 def adapted_layers(n: int, settings: LoraSettings) -> list[int]:
     """Layer numbers that `settings` names in a model of n layers. Raises ValueError for none, or for ones outside."""
     named = {"middle-third": middle_third(n), "latter-third": latter_third(n), "all": range(n)}
     chosen = settings.layers if isinstance(settings.layers, list) else list(named[settings.layers])
     outside = [i for i in chosen if not 0 <= i < n]
     if outside or not chosen:
-        raise ValueError(
+        raise NoSuchLayers(
             f"layers = {settings.layers!r} names {outside or 'no layer'}; "
             f"expected numbers from 0 to {n - 1}, at least one"
         )
@@ -96,7 +97,7 @@ def _ranks(model: nn.Module, settings: LoraSettings) -> dict[str, int]:
 
 def _lora(base: nn.Module, rank: int, settings: LoraSettings) -> nn.Module:
     stock: Any = LoRASwitchLinear if isinstance(base, SwitchLinear | QuantizedSwitchLinear) else LoRALinear
-    module: nn.Module = stock.from_base(base, r=rank, scale=settings.scale, dropout=settings.dropout)
+    module: nn.Module = stock.from_base(base, r=rank, scale=settings.scale)
     return module
 
 
