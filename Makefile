@@ -32,9 +32,10 @@ format: install  ## rewrite the code in the house's format
 install: .venv/.installed
 
 .venv/.installed: requirements.txt pyproject.toml | $(UV)
-	$(UV) venv --quiet --allow-existing --python '>=3.11' .venv
-	$(UV) pip sync --quiet --python .venv requirements.txt
-	$(UV) pip install --quiet --no-deps --python .venv --editable .
+	@echo "installing the pinned packages into .venv/ (about 700 MB on the first time)"
+	@$(UV) venv --quiet --allow-existing --python '>=3.11' .venv
+	@$(UV) pip sync --quiet --python .venv requirements.txt
+	@$(UV) pip install --quiet --no-deps --python .venv --editable .
 	@touch $@
 
 # pip writes into a folder of ours, so an externally managed Python is left alone as well.
@@ -42,8 +43,8 @@ install: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "icarus needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@echo "installing uv into .uv/"
-	@$(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv \
-		|| { rm -rf .uv; $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv; } \
+	@$(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install -qq --disable-pip-version-check uv \
+		|| { rm -rf .uv; $(PYTHON) -m pip install -qq --disable-pip-version-check --target .uv uv; } \
 		|| { rm -rf .uv; echo "could not install uv: found neither a working venv nor pip for $(PYTHON). Try: install uv by hand and put it on PATH"; exit 2; }
 
 lock: $(UV)  ## pin every version anew (names, versions and hashes; no address)

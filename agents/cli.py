@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agents.trainer import TBNRLTrainer
 
 NOTICE = "Icarus is research software: a simulator of a client in treatment. It is not for clinical use."
+SMALL = "SmolLM2-135M is a subject to train, not a therapist: expect poor talk, and a client who says so. A turn takes 10 to 30 s."
 WRONG_INPUT = 2
 INTERRUPTED = 130
 
@@ -65,6 +66,11 @@ def _train(asked: argparse.Namespace) -> int:
     folder = RunFolder.existing(asked.resume) if asked.resume else None
     console = Console(soft_wrap=True)
     console.print(NOTICE, style="dim")
+    if folder is not None and (folder / "summary.json").is_file():
+        console.print(
+            f"{folder.path} is finished; begin a new run, with its adapters: --adapter {folder.path / 'adapters'}"
+        )
+        return 0
     console.print(f"model {settings.model.name} on {device_name()}", highlight=False)
     # A new run's folder is made last: what is wrong with the input is found before anything is written.
     trainer = TBNRLTrainer(load_model(settings.model.name), settings, folder)
@@ -78,6 +84,8 @@ def _train(asked: argparse.Namespace) -> int:
             else:
                 trainer.begin()
             console.print(f"run folder {trainer.folder.path}", highlight=False)
+            if settings.model.name == "smollm2":
+                console.print(SMALL, style="dim")
             with _Signals(trainer, console):
                 summary = _trained(trainer)
     finally:
@@ -98,9 +106,12 @@ def _settings(asked: argparse.Namespace) -> "Settings":
     }
     changes = {dotted: value for dotted, value in said.items() if value is not None}
     if asked.resume and changes:
-        raise SettingsError(f"--resume goes on with the run's own settings; leave out {', '.join(changes)}")
-    if asked.resume and not asked.resume.is_dir():
-        raise SettingsError(f"{asked.resume}: no such run folder; expected one that icarus train has made")
+        flags = ", ".join("--" + dotted.split(".")[1].replace("name", "model") for dotted in changes)
+        raise SettingsError(f"--resume goes on with the run's own settings; leave out {flags}")
+    if asked.resume and not (asked.resume / "settings.toml").is_file():
+        raise SettingsError(
+            f"{asked.resume}: no such run, or not a run folder; expected one that icarus train has made"
+        )
     return read_settings(asked.resume / "settings.toml" if asked.resume else asked.config, changes)
 
 
@@ -114,7 +125,13 @@ def _trained(trainer: "TBNRLTrainer") -> dict[str, Any] | None:
 
 
 def _resume(trainer: "TBNRLTrainer") -> str:
-    return f"icarus train --resume {trainer.folder.path}"
+    return f"{_program()} train --resume {trainer.folder.path}"
+
+
+def _program() -> str:
+    """The command as it was called, so that what is printed can be typed again."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "icarus" else "icarus"
 
 
 def _close(trainer: "TBNRLTrainer", summary: dict[str, Any] | None, console: "Console") -> int:
@@ -129,14 +146,15 @@ def _close(trainer: "TBNRLTrainer", summary: dict[str, Any] | None, console: "Co
         return INTERRUPTED
     console.print(closing_table(summary))
     console.print(
-        "A score that rises proves nothing by itself: read the replies in turns.jsonl and summary.json.", style="dim"
+        "A score that rises proves nothing by itself: read the replies, in summary.json beside the lines they answer.",
+        style="dim",
     )
     path = trainer.folder.path
     console.print(
         f"{summary['turns']} turns, {len(summary['sessions'])} sessions, {summary['steps']['rlaif']} RLAIF and "
         f"{summary['steps']['grpo']} GRPO steps; the adapter moved by {summary['adapter_change']:.3f} "
         f"(Euclidean); peak memory {summary['peak_resident_gb']:.2f} GB\n"
-        f"adapter: {path / 'adapters'}   events: tensorboard --logdir {path / 'events'}",
+        f"adapter: {path / 'adapters'}   TensorBoard events: {path / 'events'}",
         highlight=False,
     )
     return 0
@@ -159,7 +177,8 @@ class _Signals:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._trainer.stop:
-            os.write(2, b"\nstopped at once; the last checkpoint is whole\n")
+            told = f"\nstopped at once; turns since the last checkpoint are played again: {_resume(self._trainer)}\n"
+            os.write(2, told.encode())
             os._exit(INTERRUPTED)
         self._trainer.stop = True
         self._console.print("finishing this turn, then saving; once more to stop at once", style="yellow")

@@ -6,6 +6,7 @@ judge made stand beside it: the frozen base's likelihood of what was said, and h
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Probe:
     words: float | None  # words a reply
     finished: float | None  # share of replies that came to an end
     unscored: int
-    replies: tuple[str, ...]
+    replies: tuple[dict[str, Any], ...]  # client, reply, and score: the mean of the twelve, None where unscored
 
 
 def held_out_clients() -> list[str]:
@@ -89,7 +90,10 @@ def probe(
         words=_mean([len(reply.text.split()) for reply in replies]),
         finished=_mean([float(reply.finished) for reply in replies]),
         unscored=len(found) - len(judged),
-        replies=tuple(reply.text.strip() for reply in replies),
+        replies=tuple(
+            {"client": said, "reply": spoken(reply), "score": j.composite if isinstance(j, Judgement) else None}
+            for said, reply, j in zip(clients, replies, found, strict=True)
+        ),
     )
 
 

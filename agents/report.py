@@ -74,7 +74,9 @@ class LiveReport:
 
 def closing_table(summary: dict[str, Any]) -> Table:
     """Held-out clients before and after. The judge's score is the one that was trained on; the others no judge made."""
-    table = Table(title=f"{len(summary['before']['replies'])} held-out clients, before and after", title_justify="left")
+    table = Table(
+        title=f"{len(summary['before']['replies'])} held-out client lines, one reply to each", title_justify="left"
+    )
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right")
     rows = {
@@ -83,7 +85,7 @@ def closing_table(summary: dict[str, Any]) -> Table:
         "log-probability a token before training": "base_logprob",
         "different word pairs (0-1)": "distinct_2",
         "words a reply": "words",
-        "replies that end (0-1)": "finished",
+        "replies that stop by themselves (0-1)": "finished",
     }
     for label, name in rows.items():
         table.add_row(label, *(_number(summary[when][name]) for when in ("before", "after")))

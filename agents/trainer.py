@@ -137,8 +137,8 @@ class TBNRLTrainer:
         self.before = Probe(**{**saved.state["before"], "replies": tuple(saved.state["before"]["replies"])})
         if saved.state["environment"] is not None:
             self._observation = self.env.restore(env_snapshot.from_json(saved.state["environment"]))
-        if (lost := self.folder.log_size() - self.progress.log_bytes) > 0:
-            warnings.append(f"took back {lost} bytes of {TURNS} after the checkpoint; those turns are played again")
+        if self.folder.log_size() > self.progress.log_bytes:
+            warnings.append(f"turns after turn {self.progress.total_turns} were not saved whole and are played again")
         self.folder.cut_log(self.progress.log_bytes)
         return warnings
 

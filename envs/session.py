@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.error import ResetNeeded
+from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete
 
 from client_graph.catalog import Catalog, load_catalog
@@ -160,6 +160,8 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         All replies are judged in one batch. `step` takes the outcome of a reply that was evaluated at this turn.
         """
         session = self._running()
+        if isinstance(actions, str):
+            raise InvalidAction("found one text; expected a list of replies: evaluate([reply])")
         words = {action: therapist_words(action, self.action_space) for action in actions}
         new = [action for action in words if action not in session.tried]
         failures: dict[str, JudgeFailure] = {}
@@ -229,6 +231,10 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
 
     def restore(self, snapshot: Snapshot) -> dict[str, Any]:
         """Go back to a snapshot, which stays as it is and may be restored again; returns the observation there."""
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(
+                f"found a {type(snapshot).__name__}; expected what snapshot() or envs.snapshot.from_json returned"
+            )
         self._put(deepcopy(snapshot.session))
         self.np_random.bit_generator.state = deepcopy(snapshot.chance)
         return self._observation()

@@ -102,12 +102,12 @@ class AuthoredVoice:
         """What this client could say now and has not said in this session, in file order."""
         said = [past.client for past in turn.history]
         fresh = [line for line in self.fitting(turn, turn.moment) if line not in said]
-        if turn.moment != "moved":
+        if turn.moment not in ("moved", "hurt"):
             return fresh
-        # Nobody says in every turn that they are moved.
-        just_said = bool(said) and said[-1] in self.fitting(turn, "moved")
+        # Nobody says in every turn that they are moved or hurt; between, they go on with what they came for.
+        just_said = bool(said) and said[-1] in self.fitting(turn, turn.moment)
         ordinary = [line for line in self.fitting(turn, "ordinary") if line not in said]
-        return ordinary if just_said or not fresh else fresh
+        return ordinary if ordinary and (just_said or not fresh) else fresh
 
     def _said_longest_ago(self, turn: SpeakingTurn) -> list[str]:
         last_said = {past.client: i for i, past in enumerate(turn.history)}

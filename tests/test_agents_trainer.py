@@ -143,7 +143,7 @@ def test_turns_after_the_last_checkpoint_are_played_again(whole: TBNRLTrainer, t
     with open(folder / "turns.jsonl", "a") as log:
         log.write('{"session": 1, "tur')
     going_on = trainer(settings(tmp_path), folder)
-    assert "played again" in going_on.resume()[0]
+    assert "after turn 2" in going_on.resume()[0]
     going_on.train()
     assert log_without_times(folder) == log_without_times(whole.folder.path)
     assert adapter_bytes(folder) == adapter_bytes(whole.folder.path)

@@ -210,6 +210,8 @@ def load_adapter(folder: Path | str, model: nn.Module, base_hash: str) -> Tree:
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise AdapterMismatch(f"{folder}: found no such folder; expected an adapter folder, e.g. runs/RUN/adapters")
     try:
         verify_folder(folder)
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text("utf-8"))
