@@ -68,3 +68,14 @@ def test_async_vectors_carry_the_words() -> None:
         assert np.isfinite(reward).all()
     finally:
         vector.close()
+
+
+def test_the_likeliest_mistakes_are_told() -> None:
+    env = SessionEnv(judge=ScriptedJudge(lambda _: 5.0))
+    env.reset(seed=0)
+    with pytest.raises(InvalidAction, match=r"evaluate\(\[reply\]\)"):
+        env.evaluate("Hello.")
+    with pytest.raises(TypeError, match="snapshot"):
+        env.restore({})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="stage 7"):
+        SessionEnv(judge=ScriptedJudge(lambda _: 5.0), stage=7)
