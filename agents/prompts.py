@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from client_graph.catalog import Catalog
+from client_graph.graph import tightness
 from client_graph.names import CONFIGS, DIMENSIONS, STAGE_NAMES, STANCES
 from client_graph.personhood import Person
 from judges.protocol import Judgement, Turn
@@ -25,10 +26,7 @@ def _message(role: str, content: str) -> dict[str, str]:
 
 def strongest_beliefs(beliefs: np.ndarray, catalog: Catalog, count: int) -> list[str]:
     """Names of the nodes that the therapist believes furthest from health, by weight; beliefs (n,) in [0, 10]."""
-    from client_graph.graph import coiling_of
-
-    tight = [coiling_of(*node) for node in zip(beliefs, catalog.tables.direction, strict=True)]
-    order = np.argsort(-np.asarray(tight) * catalog.tables.weight, kind="stable")[:count]
+    order = np.argsort(-tightness(beliefs, catalog.tables) * catalog.tables.weight, kind="stable")[:count]
     return [catalog.node_names[n].replace("_", " ") for n in order]
 
 

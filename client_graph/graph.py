@@ -1,5 +1,7 @@
 """The nodes: how far a person moves when treated well or badly (paper 325-334, 346-350)."""
 
+import numpy as np
+
 from client_graph.compiled import compiled
 
 INCREASE, DECREASE, BIPOLAR = 0, 1, 2
@@ -36,6 +38,15 @@ def change_between(before, after, direction):  # type: ignore[no-untyped-def]
     if direction != BIPOLAR:
         return after - before
     return abs(before - MIDDLE) - abs(after - MIDDLE)
+
+
+@compiled
+def tightness(levels, tables):  # type: ignore[no-untyped-def]
+    """(n,) distance from health, in [0, 1], of each node of one client."""
+    tight = np.empty(levels.shape[0])
+    for n in range(levels.shape[0]):
+        tight[n] = coiling_of(levels[n], tables.direction[n])
+    return tight
 
 
 @compiled

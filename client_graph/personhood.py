@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from client_graph.catalog import Catalog
-from client_graph.graph import coiling_of
+from client_graph.graph import tightness
 from client_graph.names import STAGE_NAMES, STAGES
 from client_graph.session import arrive
 from client_graph.settings import ClientSettings
@@ -147,5 +147,4 @@ def first_axes(levels: np.ndarray, catalog: Catalog) -> np.ndarray:
 
     axis_a = 10 · Σ_n loading_an · coiling_n / Σ_n |loading_an|,   coiling_n the node's distance from health in [0, 1]
     """
-    tight = np.array([coiling_of(*node) for node in zip(levels, catalog.tables.direction, strict=True)])
-    return 10.0 * (catalog.loading @ tight) / np.abs(catalog.loading).sum(axis=1)
+    return 10.0 * (catalog.loading @ tightness(levels, catalog.tables)) / np.abs(catalog.loading).sum(axis=1)

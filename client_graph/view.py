@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 
 from client_graph.catalog import Catalog
-from client_graph.graph import coiling_of
+from client_graph.graph import tightness
 from client_graph.names import AXES, LOA_DIMENSIONS, PHASE_NAMES, PHASES, SIGNALS, STAGE_NAMES, STAGES, STANCES
 from client_graph.session import measure
 from client_graph.state import ClientState
@@ -92,8 +92,7 @@ class ClientView:
     def matters_now(self, count: int = 5) -> list[str]:
         """The tightest nodes by weight and by how far the phase lets them speak, tightest first."""
         tables, i = self.catalog.tables, self.index
-        tight = [coiling_of(*node) for node in zip(self.state.levels[i], tables.direction, strict=True)]
-        voice = np.asarray(tight) * tables.weight * tables.phase_weight[self.state.phase[i]]
+        voice = tightness(self.state.levels[i], tables) * tables.weight * tables.phase_weight[self.state.phase[i]]
         return [self.catalog.node_names[n] for n in np.argsort(-voice, kind="stable")[:count]]
 
     def worst_misread(self, count: int = 5) -> list[tuple[str, float]]:

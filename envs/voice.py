@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from client_graph.catalog import Catalog
+from client_graph.drive import HIGH
 from client_graph.personhood import Person
 from client_graph.rows import VoiceRow
 from client_graph.turn import TurnReport
@@ -15,8 +16,6 @@ from judges.protocol import Turn
 
 # A session opens defended, and a goodbye is either guarded (A) or at rest (D): only those lines are written.
 _PHASE_OF_LINES = {"opening": dict.fromkeys("ABCD", "A"), "closing": {"A": "A", "B": "A", "C": "D", "D": "D"}}
-
-MOVED_SCORE = 6.5  # the judge's edge of competent care (paper 333)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def moment_of(report: TurnReport | None, composite: float) -> str:
         return "opening"
     if report.rupture[0]:
         return "hurt"
-    if report.phase_step[0] > 0 or composite > MOVED_SCORE:
+    if report.phase_step[0] > 0 or composite > HIGH:
         return "moved"
     return "ordinary"
 
