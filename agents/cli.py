@@ -82,7 +82,7 @@ def _train(asked: argparse.Namespace) -> int:
                     console.print(warning, style="yellow")
                 report.resume_at(trainer.progress)
             else:
-                trainer.begin()
+                _begin(trainer, settings.run.folder)
             console.print(f"run folder {trainer.folder.path}", highlight=False)
             if settings.model.name == "smollm2":
                 console.print(SMALL, style="dim")
@@ -113,6 +113,16 @@ def _settings(asked: argparse.Namespace) -> "Settings":
             f"{asked.resume}: no such run, or not a run folder; expected one that icarus train has made"
         )
     return read_settings(asked.resume / "settings.toml" if asked.resume else asked.config, changes)
+
+
+def _begin(trainer: "TBNRLTrainer", folder: str) -> None:
+    try:
+        trainer.begin()
+    except OSError as error:
+        raise OSError(
+            f"{error}. The run could not begin in {folder} and nothing of it was left there. Free some space, or name another "
+            "folder with --folder"
+        ) from error
 
 
 def _trained(trainer: "TBNRLTrainer") -> dict[str, Any] | None:

@@ -74,7 +74,9 @@ def test_a_full_disk_at_the_start_leaves_nothing(
     quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("agents.trainer.save_checkpoint", _disk_is_full)
-    assert "No space left" in refused(["train", "--config", quick], capsys)
+    shown = refused(["train", "--config", quick], capsys)
+    assert "No space left" in shown
+    assert "--folder" in shown
     assert list((tmp_path / "runs").iterdir()) == []
 
 
