@@ -13,7 +13,7 @@ import pytest
 from test_agents_lm_lora import SMALL, noisy
 
 from agents.lm.adapters import tree_hash
-from agents.lm.checkpoint import load_checkpoint, restore_global_key, restore_optimizer, save_checkpoint
+from agents.lm.checkpoint import load_checkpoint, restore_optimizer, save_checkpoint
 from agents.lm.device import mx
 from agents.lm.files import BrokenFolder
 from agents.lm.lora import inject, set_trainable, trainable
@@ -129,10 +129,3 @@ def test_a_disk_that_fills_up_leaves_the_old_checkpoint(tmp_path: Path, monkeypa
         save_checkpoint(tmp_path / "c", adapters={"a": trainable(model)})
     assert load_checkpoint(tmp_path / "c").state["turn"] == 3
     assert os.listdir(tmp_path) == ["c"]
-
-
-def test_global_key_is_restored() -> None:
-    before = mx.random.state[0].tolist()
-    drawn = mx.random.uniform(shape=(3,)).tolist()
-    restore_global_key(before)
-    assert mx.random.uniform(shape=(3,)).tolist() == drawn

@@ -50,8 +50,7 @@ def test_the_slow_one_can_be_asked_for() -> None:
     )
 
 
-def test_dtype_and_compilation_follow_the_device() -> None:
+def test_dtype_follows_the_device() -> None:
     on_cpu = device.on_cpu()
     assert device.default_dtype(mx.bfloat16) == (mx.float32 if on_cpu else mx.bfloat16)
-    assert device.compile_steps is not on_cpu
     assert ("CPU" in device.device_name()) is on_cpu

@@ -80,15 +80,6 @@ def restore_optimizer(optimizer: optim.Optimizer, flat: dict[str, mx.array]) -> 
     optimizer.state = tree_unflatten(list(flat.items()))
 
 
-def restore_global_key(key: list[int]) -> None:
-    """Set MLX's global generator from `mx.random.state[0].tolist()`; assigning mx.random.state is silently ignored.
-
-    Our own code draws from keys that are passed in; this is for code of others that does not.
-    """
-    high, low = key
-    mx.random.seed((high << 32) | low)
-
-
 def _array(a: Any) -> mx.array:
     """An MLX array with the same bytes. Raises TypeError for a NumPy dtype that MLX would change (float64)."""
     if isinstance(a, mx.array):

@@ -81,7 +81,4 @@ def default_dtype(own: mx.Dtype) -> mx.Dtype:
     return mx.float32 if on_cpu() else own
 
 
-compile_steps: bool = not on_cpu()
-"""Whether a step is worth `mx.compile`: on a CPU it gains nothing and costs seconds at each new shape."""
-
-__all__ = ["BLAS", "compile_steps", "default_dtype", "device_name", "mx", "on_cpu"]
+__all__ = ["BLAS", "default_dtype", "device_name", "mx", "on_cpu"]
