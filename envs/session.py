@@ -163,10 +163,9 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         if isinstance(actions, str):
             raise InvalidAction("found one text; expected a list of replies: evaluate([reply])")
         words = {action: therapist_words(action, self.action_space) for action in actions}
-        new = [action for action in words if action not in session.tried]
         failures: dict[str, JudgeFailure] = {}
         for _ in range(1 + self.judge_retries):
-            asked = [action for action in new if action not in session.tried]
+            asked = [action for action in words if action not in session.tried]
             if not asked:
                 break
             exchanges = [Exchange(session.words, *words[action], session.history) for action in asked]
