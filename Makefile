@@ -32,7 +32,7 @@ format: install  ## rewrite the code in the house's format
 install: .venv/.installed
 
 .venv/.installed: requirements.txt pyproject.toml | $(UV)
-	@echo "installing the pinned packages into .venv/ (about 700 MB on the first time)"
+	@echo "installing the pinned packages into .venv/ (about 1.7 GB on disk; the first time takes a minute)"
 	@$(UV) venv --quiet --allow-existing --python '>=3.11' .venv
 	@$(UV) pip sync --quiet --python .venv requirements.txt
 	@$(UV) pip install --quiet --no-deps --python .venv --editable .
