@@ -1,7 +1,7 @@
 """The facts about a person, from configs/client/*.csv to frozen arrays; one error lists everything that is wrong."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from client_graph.names import (
     STAGES,
 )
 from client_graph.rules import broken_rules
-from client_graph.tables import TableError, read_table
+from client_graph.tables import Row, TableError, read_table
 
 
 class Tables(NamedTuple):
@@ -128,6 +128,20 @@ def _load(folder: Path) -> Catalog:
         rows[name] = tuple(read_table(folder / f"{name}.csv", kind, problems))
         if len(problems) == before:
             whole.add(name)
+    return _checked(folder, rows, whole, problems)
+
+
+def catalog_of(rows: Mapping[str, Iterable[Row]]) -> Catalog:
+    """A catalog of rows that were made in memory, one entry for each table of `rows.TABLES`. Raises TableError."""
+    absent = [
+        f"no table {name}; expected rows of {kind.__name__}" for name, kind in r.TABLES.items() if name not in rows
+    ]
+    if absent:
+        raise TableError(absent)
+    return _checked(Path("in memory"), {name: tuple(rows[name]) for name in r.TABLES}, set(r.TABLES), [])
+
+
+def _checked(folder: Path, rows: dict[str, tuple[Any, ...]], whole: set[str], problems: list[str]) -> Catalog:
     problems.extend(f"{folder}/{problem}" for problem in broken_rules(rows, whole))
     if problems:
         raise TableError(problems)
