@@ -6,53 +6,59 @@ from client_graph.graph import apply_changes
 
 @compiled
 def update_buckets(buckets, helping, harming, tables, moved):  # type: ignore[no-untyped-def]
-    """Move `buckets` (16,) in place; what each truly moved is written to `moved` (16,).
+    """Move `buckets` (16, lanes) in place; what each truly moved is written to `moved` (16, lanes).
 
     Δ_b = volatility_b · Σ_d (help_d / 10 · high_db + harm_d / 10 · low_db), the level kept in [0, 1]   (DIM_TO_BUCKET)
     """
+    moved[:] = 0.0
+    for s in range(tables.pour_bucket.shape[0]):
+        b, d, high, low = tables.pour_bucket[s], tables.pour_dimension[s], tables.pour_high[s], tables.pour_low[s]
+        for k in range(moved.shape[1]):
+            moved[b, k] += 0.1 * (helping[d, k] * high + harming[d, k] * low)
     for b in range(buckets.shape[0]):
-        change = 0.0
-        for d in range(helping.shape[0]):
-            change += 0.1 * (helping[d] * tables.bucket_high[d, b] + harming[d] * tables.bucket_low[d, b])
-        before = buckets[b]
-        buckets[b] = min(1.0, max(0.0, before + tables.bucket_volatility[b] * change))
-        moved[b] = buckets[b] - before
+        volatility = tables.bucket_volatility[b]
+        for k in range(moved.shape[1]):
+            before = buckets[b, k]
+            buckets[b, k] = min(1.0, max(0.0, before + volatility * moved[b, k]))
+            moved[b, k] = buckets[b, k] - before
 
 
 @compiled
-def maladaptive_mean(buckets, tables):  # type: ignore[no-untyped-def]
-    """Mean of the eight maladaptive buckets, in [0, 1]."""
-    total, count = 0.0, 0
+def bucket_means(buckets, tables, adaptive, maladaptive):  # type: ignore[no-untyped-def]
+    """Means of the adaptive and of the maladaptive buckets, written to (lanes,) each, in [0, 1].
+
+    An adaptive one that falls as therapy goes well counts as 1 - level.
+    """
+    adaptive[:], maladaptive[:] = 0.0, 0.0
+    well, ill = 0, 0
     for b in range(buckets.shape[0]):
         if not tables.bucket_adaptive[b]:
-            total += buckets[b]
-            count += 1
-    return total / count
+            ill += 1
+            for k in range(adaptive.shape[0]):
+                maladaptive[k] += buckets[b, k]
+        else:
+            well += 1
+            for k in range(adaptive.shape[0]):
+                adaptive[k] += 1.0 - buckets[b, k] if tables.bucket_falls[b] else buckets[b, k]
+    for k in range(adaptive.shape[0]):
+        adaptive[k] /= well
+        maladaptive[k] /= ill
 
 
 @compiled
-def adaptive_mean(buckets, tables):  # type: ignore[no-untyped-def]
-    """Mean of the eight adaptive buckets, in [0, 1]; one that falls as therapy goes well counts as 1 - level."""
-    total, count = 0.0, 0
-    for b in range(buckets.shape[0]):
-        if tables.bucket_adaptive[b]:
-            total += 1.0 - buckets[b] if tables.bucket_falls[b] else buckets[b]
-            count += 1
-    return total / count
-
-
-@compiled
-def couple_buckets_to_nodes(levels, bucket_moved, tables, scratch, moved):  # type: ignore[no-untyped-def]
+def couple_buckets_to_nodes(levels, bucket_moved, tables, moved):  # type: ignore[no-untyped-def]
     """apply_bucket_coiling_interactions: a bucket's change feeds its nodes; Δ_n = Σ_b coefficient_bn · Δ_b (paper 356)."""
-    scratch[:] = 0.0
+    moved[:] = 0.0
     for c in range(tables.couple_node.shape[0]):
-        scratch[tables.couple_node[c]] += tables.couple_coefficient[c] * bucket_moved[tables.couple_bucket[c]]
-    apply_changes(levels, scratch, tables, moved)
+        n, b, coefficient = tables.couple_node[c], tables.couple_bucket[c], tables.couple_coefficient[c]
+        for k in range(moved.shape[1]):
+            moved[n, k] += coefficient * bucket_moved[b, k]
+    apply_changes(levels, moved, tables)
 
 
 @compiled
 def erode(buckets, at_start, tables):  # type: ignore[no-untyped-def]
-    """Between sessions part of the progress is lost, harm is not undone; `at_start` (16,) are the client's first levels.
+    """Between sessions part of the progress is lost, harm is not undone; (16,) each, `at_start` as the client came.
 
     progress_b = what the bucket moved toward health since the start;   progress_b <- (1 - decay_b) progress_b  if > 0
     """

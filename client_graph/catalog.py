@@ -31,10 +31,11 @@ class Tables(NamedTuple):
     direction: np.ndarray  # (n,) 0 increase, 1 decrease, 2 bipolar
     weight: np.ndarray  # (n,) in [0, 1]
     weight_sum: np.ndarray  # (1,)
-    bq: np.ndarray  # (4, n) in [0, 10], by stage
-    phase_weight: np.ndarray  # (4, n) in [0, 1], by phase
-    high: np.ndarray  # (12, n) level change per unit of help
-    low: np.ndarray  # (12, n) level change per unit of harm
+    yielding: np.ndarray  # (n, 16) phase weight / (1 + BQ) at 4 · stage + phase: how far a node gives way
+    sense_node: np.ndarray  # (sensitivities,) sorted by node
+    sense_dimension: np.ndarray  # (sensitivities,)
+    sense_high: np.ndarray  # (sensitivities,) level change per unit of help
+    sense_low: np.ndarray  # (sensitivities,) level change per unit of harm
     alliance_nodes: np.ndarray  # (core nodes of the alliance,)
     engagement_node: np.ndarray  # (1,)
     edge_start: np.ndarray  # (9,) where each edge type begins
@@ -42,19 +43,25 @@ class Tables(NamedTuple):
     edge_target: np.ndarray  # (E,)
     edge_weight: np.ndarray  # (E,) in (0, 1]
     edge_threshold: np.ndarray  # (E,) 0 where none
-    edge_gate: np.ndarray  # (4, E) by stage, 1 where none
+    edge_gate: np.ndarray  # (E, 4) by stage, 1 where none
     bucket_adaptive: np.ndarray  # (B,) bool
     bucket_falls: np.ndarray  # (B,) bool
     bucket_volatility: np.ndarray  # (B,)
     bucket_decay: np.ndarray  # (B,)
-    bucket_high: np.ndarray  # (12, B)
-    bucket_low: np.ndarray  # (12, B)
+    pour_bucket: np.ndarray  # (bucket scores,) sorted by bucket
+    pour_dimension: np.ndarray  # (bucket scores,)
+    pour_high: np.ndarray  # (bucket scores,)
+    pour_low: np.ndarray  # (bucket scores,)
     couple_bucket: np.ndarray  # (couplings,)
     couple_node: np.ndarray  # (couplings,)
     couple_coefficient: np.ndarray  # (couplings,)
-    loa_weight: np.ndarray  # (12, 7)
+    adapt_loa: np.ndarray  # (LOA scores,) sorted by LOA dimension
+    adapt_dimension: np.ndarray  # (LOA scores,)
+    adapt_weight: np.ndarray  # (LOA scores,)
     loa_thresholds: np.ndarray  # (thresholds,)
-    axis_weight: np.ndarray  # (12, 3)
+    turn_axis: np.ndarray  # (axis scores,) sorted by axis
+    turn_dimension: np.ndarray  # (axis scores,)
+    turn_weight: np.ndarray  # (axis scores,)
     phase_forward: np.ndarray  # (4, 3) A->B, B->C, C->D by stage
     phase_back: np.ndarray  # (4, 3) B->A, C->B, D->C by stage
     signal_of: np.ndarray  # (signal nodes,)
@@ -71,6 +78,7 @@ class Catalog:
     folder: Path
     rows: dict[str, tuple[Any, ...]]
     tables: Tables
+    phase_weight: np.ndarray  # (4, n) in [0, 1], by phase: how responsive a node is
     start: np.ndarray  # (4, n) typical level at intake, by stage
     bucket_start: np.ndarray  # (4, B)
     loa_start: np.ndarray  # (4, 7)
@@ -154,13 +162,6 @@ def _frozen(values: Any, dtype: type = np.float64) -> np.ndarray:
     return array
 
 
-def _matrix(entries: Iterable[tuple[int, int, float]], shape: tuple[int, int]) -> np.ndarray:
-    matrix = np.zeros(shape)
-    for i, j, value in entries:
-        matrix[i, j] = value
-    return _frozen(matrix)
-
-
 def _columns(entries: tuple[Any, ...], prefix: str, suffixes: Iterable[Any]) -> np.ndarray:
     return _frozen([[getattr(row, f"{prefix}_{suffix}") for row in entries] for suffix in suffixes])
 
@@ -175,15 +176,24 @@ def _freeze(folder: Path, rows: dict[str, tuple[Any, ...]]) -> Catalog:
     by_type = Counter(edge.type for edge in edges)
     steps = {(row.stage, row.phase_from + row.phase_to): row.threshold for row in rows["phase_thresholds"]}
     signals = sorted(rows["signals"], key=lambda row: SIGNALS.index(row.name))
-    sensitivities, bucket_scores = rows["sensitivities"], rows["bucket_scores"]
+    # ... and so does a fixed order of the judge's mappings.
+    senses = sorted(rows["sensitivities"], key=lambda s: (node[s.node], dimension[s.dimension]))
+    pours = sorted(rows["bucket_scores"], key=lambda s: (bucket[s.bucket], dimension[s.dimension]))
+    couples = sorted(rows["bucket_nodes"], key=lambda c: (node[c.node], bucket[c.bucket]))
+    adapts = sorted(rows["loa_scores"], key=lambda s: (LOA_DIMENSIONS.index(s.loa), dimension[s.dimension]))
+    turns = sorted(rows["axis_scores"], key=lambda s: (AXES.index(s.axis), dimension[s.dimension]))
+    shows = sorted(rows["signal_nodes"], key=lambda s: (SIGNALS.index(s.signal), node[s.node]))
+    resistance = np.array([[getattr(row, f"bq_{stage}") for stage in STAGES] for row in nodes])
+    responsive = np.array([[getattr(row, f"phase_{phase.lower()}") for phase in PHASES] for row in nodes])
     tables = Tables(
         direction=_frozen([DIRECTIONS.index(row.direction) for row in nodes], np.int64),
         weight=_frozen([row.weight for row in nodes]),
         weight_sum=_frozen([sum(row.weight for row in nodes)]),
-        bq=_columns(nodes, "bq", STAGES),
-        phase_weight=_columns(nodes, "phase", "abcd"),
-        high=_matrix(((dimension[s.dimension], node[s.node], s.high) for s in sensitivities), (12, len(nodes))),
-        low=_matrix(((dimension[s.dimension], node[s.node], s.low) for s in sensitivities), (12, len(nodes))),
+        yielding=_frozen((responsive[:, None, :] / (1.0 + resistance[:, :, None])).reshape(-1, 16)),
+        sense_node=_frozen([node[s.node] for s in senses], np.int64),
+        sense_dimension=_frozen([dimension[s.dimension] for s in senses], np.int64),
+        sense_high=_frozen([s.high for s in senses]),
+        sense_low=_frozen([s.low for s in senses]),
         alliance_nodes=_frozen([node[row.node] for row in rows["roles"] if row.role == "alliance"], np.int64),
         engagement_node=_frozen([node[row.node] for row in rows["roles"] if row.role == "engagement"][:1], np.int64),
         edge_start=_frozen(np.cumsum([0, *(by_type[kind] for kind in EDGE_TYPES)]), np.int64),
@@ -192,34 +202,33 @@ def _freeze(folder: Path, rows: dict[str, tuple[Any, ...]]) -> Catalog:
         edge_weight=_frozen([e.weight for e in edges]),
         edge_threshold=_frozen([e.threshold or 0.0 for e in edges]),
         edge_gate=_frozen(
-            [[1.0 if (gate := getattr(e, f"gate_{stage}")) is None else gate for e in edges] for stage in STAGES]
+            np.reshape(
+                [1.0 if (gate := getattr(e, f"gate_{s}")) is None else gate for e in edges for s in STAGES], (-1, 4)
+            )
         ),
         bucket_adaptive=_frozen([row.kind == "adaptive" for row in buckets], np.bool_),
         bucket_falls=_frozen([row.falls for row in buckets], np.bool_),
         bucket_volatility=_frozen([row.volatility for row in buckets]),
         bucket_decay=_frozen([row.session_decay for row in buckets]),
-        bucket_high=_matrix(
-            ((dimension[s.dimension], bucket[s.bucket], s.high) for s in bucket_scores), (12, len(buckets))
-        ),
-        bucket_low=_matrix(
-            ((dimension[s.dimension], bucket[s.bucket], s.low) for s in bucket_scores), (12, len(buckets))
-        ),
-        couple_bucket=_frozen([bucket[row.bucket] for row in rows["bucket_nodes"]], np.int64),
-        couple_node=_frozen([node[row.node] for row in rows["bucket_nodes"]], np.int64),
-        couple_coefficient=_frozen([row.coefficient for row in rows["bucket_nodes"]]),
-        loa_weight=_matrix(
-            ((dimension[row.dimension], LOA_DIMENSIONS.index(row.loa), row.weight) for row in rows["loa_scores"]),
-            (12, 7),
-        ),
+        pour_bucket=_frozen([bucket[s.bucket] for s in pours], np.int64),
+        pour_dimension=_frozen([dimension[s.dimension] for s in pours], np.int64),
+        pour_high=_frozen([s.high for s in pours]),
+        pour_low=_frozen([s.low for s in pours]),
+        couple_bucket=_frozen([bucket[row.bucket] for row in couples], np.int64),
+        couple_node=_frozen([node[row.node] for row in couples], np.int64),
+        couple_coefficient=_frozen([row.coefficient for row in couples]),
+        adapt_loa=_frozen([LOA_DIMENSIONS.index(s.loa) for s in adapts], np.int64),
+        adapt_dimension=_frozen([dimension[s.dimension] for s in adapts], np.int64),
+        adapt_weight=_frozen([s.weight for s in adapts]),
         loa_thresholds=_frozen(sorted(row.threshold for row in rows["loa_thresholds"])),
-        axis_weight=_matrix(
-            ((dimension[row.dimension], AXES.index(row.axis), row.weight) for row in rows["axis_scores"]), (12, 3)
-        ),
+        turn_axis=_frozen([AXES.index(s.axis) for s in turns], np.int64),
+        turn_dimension=_frozen([dimension[s.dimension] for s in turns], np.int64),
+        turn_weight=_frozen([s.weight for s in turns]),
         phase_forward=_frozen([[steps[stage, step] for step in ("AB", "BC", "CD")] for stage in STAGES]),
         phase_back=_frozen([[steps[stage, step] for step in ("BA", "CB", "DC")] for stage in STAGES]),
-        signal_of=_frozen([SIGNALS.index(row.signal) for row in rows["signal_nodes"]], np.int64),
-        signal_node=_frozen([node[row.node] for row in rows["signal_nodes"]], np.int64),
-        signal_weight=_frozen([row.weight for row in rows["signal_nodes"]]),
+        signal_of=_frozen([SIGNALS.index(row.signal) for row in shows], np.int64),
+        signal_node=_frozen([node[row.node] for row in shows], np.int64),
+        signal_weight=_frozen([row.weight for row in shows]),
         signal_offset=_frozen([row.offset for row in signals]),
         signal_phase=_columns(tuple(signals), "phase", "abcd"),
     )
@@ -228,6 +237,7 @@ def _freeze(folder: Path, rows: dict[str, tuple[Any, ...]]) -> Catalog:
         folder=folder,
         rows=rows,
         tables=tables,
+        phase_weight=_columns(nodes, "phase", "abcd"),
         start=_columns(nodes, "start", STAGES),
         bucket_start=_columns(buckets, "start", STAGES),
         loa_start=_columns(tuple(loa), "start", STAGES),

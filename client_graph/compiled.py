@@ -1,4 +1,4 @@
-"""The one way this package compiles a function."""
+"""The one way this package compiles a function, and the width of the blocks in which it takes clients."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,16 +11,22 @@ from numba.core import config
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Clients are taken in blocks: within a block every array is (rows, lanes), a lane a client, so that one instruction serves
+# several clients. 64 lanes keep a block's scratch in the second-level cache; wider gained nothing (benchmarks/client_graph.py).
+LANES = 64
+
 
 def _sources_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+        source = path.read_bytes()
+        if b"@compiled" in source or path.name in ("compiled.py", "names.py"):
+            digest.update(source)
     return digest.hexdigest()[:16]
 
 
 # numba's cache looks at the file of the outermost function alone: a change in a function that it calls from another file
-# would go unseen. A folder named after all sources makes stale machine code impossible.
+# would go unseen. A folder named after all compiled sources makes stale machine code impossible.
 _CACHE = str(Path(platformdirs.user_cache_dir("icarus")) / "numba" / _sources_hash())
 
 
@@ -29,6 +35,22 @@ def compiled(function: F) -> F:
     before = config.CACHE_DIR  # type: ignore[attr-defined]
     config.CACHE_DIR = _CACHE  # type: ignore[attr-defined]
     try:
-        return njit(cache=True, error_model="numpy")(function)  # type: ignore[return-value]
+        return njit(cache=True, error_model="numpy", nogil=True)(function)  # type: ignore[return-value]
     finally:
         config.CACHE_DIR = before  # type: ignore[attr-defined]
+
+
+@compiled
+def gather(values, first, block):  # type: ignore[no-untyped-def]
+    """Copy clients `first`, first + 1, ... of `values` (N, rows) into the lanes of `block` (rows, lanes)."""
+    for k in range(block.shape[1]):
+        for n in range(block.shape[0]):
+            block[n, k] = values[first + k, n]
+
+
+@compiled
+def scatter(block, values, first):  # type: ignore[no-untyped-def]
+    """Copy the lanes of `block` (rows, lanes) back to clients `first`, first + 1, ... of `values` (N, rows)."""
+    for k in range(block.shape[1]):
+        for n in range(block.shape[0]):
+            values[first + k, n] = block[n, k]

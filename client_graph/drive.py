@@ -28,11 +28,19 @@ def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
         raise ScoreError(
             f"found scores of shape {values.shape}; expected ({clients}, {len(DIMENSIONS)}): a row a client, a column a dimension"
         )
-    bad = np.argwhere(~((values >= 0.0) & (values <= 10.0)))
-    if len(bad):
+    if not _all_valid(values):
+        bad = np.argwhere(~((values >= 0.0) & (values <= 10.0)))
         found = ", ".join(f"{DIMENSIONS[d]} of client {n} is {values[n, d]}" for n, d in bad[:12])
         raise ScoreError(f"found {found}; expected finite scores in [0, 10]")
     return values
+
+
+@compiled
+def _all_valid(values):  # type: ignore[no-untyped-def]
+    valid = 0
+    for value in values.flat:
+        valid += int(0.0 <= value <= 10.0)
+    return valid == values.size
 
 
 @compiled
@@ -47,3 +55,11 @@ def drive(score, literal):  # type: ignore[no-untyped-def]
     if score < LOW:
         return 0.0, (score if literal else 10.0 * (LOW - score) / LOW)
     return 0.0, 0.0
+
+
+@compiled
+def drives(scores, first, literal, helping, harming):  # type: ignore[no-untyped-def]
+    """Write `helping` and `harming` (12, lanes) of the clients from `first` on; `scores` (N, 12)."""
+    for k in range(helping.shape[1]):
+        for d in range(helping.shape[0]):
+            helping[d, k], harming[d, k] = drive(scores[first + k, d], literal)

@@ -1,4 +1,7 @@
-"""The nodes: how far a person moves when treated well or badly (paper 325-334, 346-350)."""
+"""The nodes: how far a person moves when treated well or badly (paper 325-334, 346-350).
+
+Arrays of a block are (rows, lanes), a lane a client.
+"""
 
 import numpy as np
 
@@ -42,7 +45,7 @@ def change_between(before, after, direction):  # type: ignore[no-untyped-def]
 
 @compiled
 def tightness(levels, tables):  # type: ignore[no-untyped-def]
-    """(n,) distance from health, in [0, 1], of each node of one client."""
+    """(n,) distance from health, in [0, 1], of each node of one client; `levels` (n,)."""
     tight = np.empty(levels.shape[0])
     for n in range(levels.shape[0]):
         tight[n] = coiling_of(levels[n], tables.direction[n])
@@ -50,46 +53,58 @@ def tightness(levels, tables):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def coiling(levels, tables):  # type: ignore[no-untyped-def]
-    """Mean coiling tightness of one client, in [0, 1]: the weighted mean over nodes; `levels` (n,)."""
-    total = 0.0
+def coiling(levels, tables, out):  # type: ignore[no-untyped-def]
+    """Mean coiling tightness, `out` (lanes,) in [0, 1]: the weighted mean over nodes; `levels` (n, lanes)."""
+    out[:] = 0.0
     for n in range(levels.shape[0]):
-        total += tables.weight[n] * coiling_of(levels[n], tables.direction[n])
-    return total / tables.weight_sum[0]
+        direction, share = tables.direction[n], tables.weight[n] / tables.weight_sum[0]
+        for k in range(out.shape[0]):
+            out[k] += share * coiling_of(levels[n, k], direction)
 
 
 @compiled
-def alliance(levels, tables):  # type: ignore[no-untyped-def]
-    """Alliance in [0, 1]: mean level / 10 of the core nodes of the therapeutic-alliance domain."""
-    total = 0.0
+def alliance(levels, tables, out):  # type: ignore[no-untyped-def]
+    """Alliance, `out` (lanes,) in [0, 1]: mean level / 10 of the core nodes of the therapeutic-alliance domain."""
+    out[:] = 0.0
     for n in tables.alliance_nodes:
-        total += levels[n]
-    return total / (TOP * tables.alliance_nodes.shape[0])
+        for k in range(out.shape[0]):
+            out[k] += levels[n, k] / TOP
+    for k in range(out.shape[0]):
+        out[k] /= tables.alliance_nodes.shape[0]
 
 
 @compiled
 def direct_changes(levels, helping, harming, phase, stage, tables, dynamics, out):  # type: ignore[no-untyped-def]
-    """What the judge's scores ask of each node; `helping`, `harming` (12,), `out` (n,), written in place.
+    """What the judge's scores ask of each node; `helping`, `harming` (12, lanes), `out` (n, lanes) is written.
 
     δ_n = (Σ_d help_d high_dn + harm_d low_dn) · phase_weight_n · engagement · 1 / (1 + β_n)
     """
     out[:] = 0.0
-    for d in range(helping.shape[0]):
-        if helping[d] > 0.0:
-            for n in range(out.shape[0]):
-                out[n] += helping[d] * tables.high[d, n]
-        elif harming[d] > 0.0:
-            for n in range(out.shape[0]):
-                out[n] += harming[d] * tables.low[d, n]
-    engagement = max(dynamics.engagement_floor, levels[tables.engagement_node[0]] / TOP)
+    for s in range(tables.sense_node.shape[0]):
+        n, d, high, low = tables.sense_node[s], tables.sense_dimension[s], tables.sense_high[s], tables.sense_low[s]
+        for k in range(out.shape[1]):
+            out[n, k] += helping[d, k] * high + harming[d, k] * low
+    engagement = np.empty(out.shape[1])
+    for k in range(out.shape[1]):
+        felt = levels[tables.engagement_node[0], k] / TOP
+        engagement[k] = dynamics.node_gain * max(dynamics.engagement_floor, felt)
+    now = 4 * stage + phase
     for n in range(out.shape[0]):
-        out[n] *= dynamics.node_gain * tables.phase_weight[phase, n] * engagement / (1.0 + tables.bq[stage, n])
+        for k in range(out.shape[1]):
+            out[n, k] *= engagement[k] * tables.yielding[n, now[k]]
 
 
 @compiled
-def apply_changes(levels, changes, tables, moved):  # type: ignore[no-untyped-def]
-    """Move `levels` (n,) in place by `changes` (n,); what each node truly moved is added to `moved` (n,)."""
+def apply_changes(levels, changes, tables):  # type: ignore[no-untyped-def]
+    """Move `levels` (n, lanes) in place by `changes` (n, lanes), which then hold what each node truly moved."""
     for n in range(levels.shape[0]):
-        before = levels[n]
-        levels[n] = move(before, changes[n], tables.direction[n])
-        moved[n] += change_between(before, levels[n], tables.direction[n])
+        if tables.direction[n] == BIPOLAR:
+            for k in range(levels.shape[1]):
+                before = levels[n, k]
+                levels[n, k] = move(before, changes[n, k], BIPOLAR)
+                changes[n, k] = change_between(before, levels[n, k], BIPOLAR)
+        else:
+            for k in range(levels.shape[1]):
+                before = levels[n, k]
+                levels[n, k] = move(before, changes[n, k], INCREASE)
+                changes[n, k] = change_between(before, levels[n, k], INCREASE)

@@ -1,26 +1,29 @@
 """Levels of Adaptation: seven slow dimensions in [-10, 10], and the events of growth and regression (paper 357-366)."""
 
+import numpy as np
+
 from client_graph.compiled import compiled
 
 
 @compiled
 def update_loa(loa, helping, harming, tables, dynamics, moved, events):  # type: ignore[no-untyped-def]
-    """Move `loa` (7,) in place; `moved` (7,) and `events` (7,) are written.
+    """Move `loa` (7, lanes) in place; `moved` and `events` (7, lanes) are written.
 
     Δ_l = rate · Σ_d (help_d - harm_d) / 10 · w_dl   (DIM_TO_LOA)
     event_l = thresholds crossed upward - thresholds crossed downward; a fall takes back what the rise gave, so that
     going up and down again is worth nothing
     """
-    for k in range(loa.shape[0]):
-        change = 0.0
-        for d in range(helping.shape[0]):
-            change += 0.1 * (helping[d] - harming[d]) * tables.loa_weight[d, k]
-        before = loa[k]
-        loa[k] = min(10.0, max(-10.0, before + dynamics.loa_rate * change))
-        moved[k] = loa[k] - before
-        events[k] = 0
+    moved[:], events[:] = 0.0, 0
+    before = np.empty(moved.shape[1])
+    for s in range(tables.adapt_loa.shape[0]):
+        c, d, weight = tables.adapt_loa[s], tables.adapt_dimension[s], tables.adapt_weight[s]
+        for k in range(moved.shape[1]):
+            moved[c, k] += 0.1 * (helping[d, k] - harming[d, k]) * weight
+    for c in range(loa.shape[0]):
+        for k in range(moved.shape[1]):
+            before[k] = loa[c, k]
+            loa[c, k] = min(10.0, max(-10.0, before[k] + dynamics.loa_rate * moved[c, k]))
+            moved[c, k] = loa[c, k] - before[k]
         for threshold in tables.loa_thresholds:
-            if before < threshold <= loa[k]:
-                events[k] += 1
-            elif loa[k] < threshold <= before:
-                events[k] -= 1
+            for k in range(moved.shape[1]):
+                events[c, k] += int(loa[c, k] >= threshold) - int(before[k] >= threshold)

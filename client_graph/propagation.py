@@ -59,37 +59,52 @@ def paradoxical(change, stage):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def incoming_changes(levels, moved, alliance, stage, tables, damping, out):  # type: ignore[no-untyped-def]
-    """Sum of what arrives at each node over its edges; `moved` (n,) are this turn's direct changes, `out` (n,) is written.
+def arriving_changes(levels, moved, alliance, stage, tables, dynamics, out):  # type: ignore[no-untyped-def]
+    """Sum of what arrives at each node over its edges; `moved` (n, lanes) are this turn's direct changes, `out` is written.
 
-    Edges lie sorted by type; `tables.edge_start` (9,) holds where each type begins.
+    Edges lie sorted by type; `tables.edge_start` (9,) holds where each type begins. `alliance`, `stage` (lanes,).
     """
     out[:] = 0.0
-    start = tables.edge_start
-    source, target, weight = tables.edge_source, tables.edge_target, tables.edge_weight
+    lanes = out.shape[1]
+    damping = dynamics.source_damping * dynamics.target_damping
+    start, source, target = tables.edge_start, tables.edge_source, tables.edge_target
     for e in range(start[REINFORCING], start[REINFORCING + 1]):
-        out[target[e]] += damping * weight[e] * reinforcing(moved[source[e]])
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * reinforcing(moved[s, k])
     for e in range(start[PROTECTIVE], start[PROTECTIVE + 1]):
-        out[target[e]] += damping * weight[e] * protective(moved[source[e]], alliance)
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * protective(moved[s, k], alliance[k])
     for e in range(start[COMPENSATORY], start[COMPENSATORY + 1]):
-        out[target[e]] += damping * weight[e] * compensatory(moved[source[e]])
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * compensatory(moved[s, k])
     for e in range(start[SUPPRESSIVE], start[SUPPRESSIVE + 1]):
-        out[target[e]] += damping * weight[e] * suppressive(moved[source[e]])
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * suppressive(moved[s, k])
     for e in range(start[PREREQUISITE], start[PREREQUISITE + 1]):
-        s = source[e]
-        out[target[e]] += damping * weight[e] * prerequisite(moved[s], levels[s], tables.edge_threshold[e])
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * prerequisite(moved[s, k], levels[s, k], tables.edge_threshold[e])
     for e in range(start[PAIRED], start[PAIRED + 1]):
-        out[target[e]] += damping * weight[e] * paired(moved[source[e]])
-        out[source[e]] += damping * weight[e] * paired(moved[target[e]])
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * paired(moved[s, k])
+            out[s, k] += w * paired(moved[t, k])
     for e in range(start[GATED], start[GATED + 1]):
-        out[target[e]] += damping * weight[e] * gated(moved[source[e]], tables.edge_gate[stage, e])
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * gated(moved[s, k], tables.edge_gate[e, stage[k]])
     for e in range(start[PARADOXICAL], start[PARADOXICAL + 1]):
-        out[target[e]] += damping * weight[e] * paradoxical(moved[source[e]], stage)
+        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+        for k in range(lanes):
+            out[t, k] += w * paradoxical(moved[s, k], stage[k])
 
 
 @compiled
-def propagate(levels, direct, alliance, stage, tables, dynamics, scratch, moved):  # type: ignore[no-untyped-def]
-    """Carry the `direct` changes (n,) one hop along all edges; `levels` and `moved` (n,) are changed in place."""
-    damping = dynamics.source_damping * dynamics.target_damping
-    incoming_changes(levels, direct, alliance, stage, tables, damping, scratch)
-    apply_changes(levels, scratch, tables, moved)
+def propagate(levels, direct, alliance, stage, tables, dynamics, moved):  # type: ignore[no-untyped-def]
+    """Carry the `direct` changes (n, lanes) one hop along all edges: `levels` are moved, `moved` holds by how much."""
+    arriving_changes(levels, direct, alliance, stage, tables, dynamics, moved)
+    apply_changes(levels, moved, tables)

@@ -7,7 +7,7 @@ import numpy as np
 
 from client_graph import buckets as b
 from client_graph.catalog import Catalog
-from client_graph.compiled import compiled
+from client_graph.compiled import LANES, compiled, gather
 from client_graph.graph import alliance, coiling
 from client_graph.state import ClientState
 
@@ -34,11 +34,15 @@ class SessionReport(NamedTuple):
 
 @compiled
 def _measure(levels, buckets, tables, out):  # type: ignore[no-untyped-def]
-    for i in range(levels.shape[0]):
-        out[0, i] = b.adaptive_mean(buckets[i], tables)
-        out[1, i] = b.maladaptive_mean(buckets[i], tables)
-        out[2, i] = coiling(levels[i], tables)
-        out[3, i] = alliance(levels[i], tables)
+    for first in range(0, levels.shape[0], LANES):
+        lanes = min(LANES, levels.shape[0] - first)
+        level, bucket = np.empty((levels.shape[1], lanes)), np.empty((buckets.shape[1], lanes))
+        gather(levels, first, level)
+        gather(buckets, first, bucket)
+        here = slice(first, first + lanes)
+        b.bucket_means(bucket, tables, out[0, here], out[1, here])
+        coiling(level, tables, out[2, here])
+        alliance(level, tables, out[3, here])
 
 
 def measure(state: ClientState, catalog: Catalog) -> Measures:

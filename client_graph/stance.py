@@ -1,5 +1,7 @@
 """The stance the therapist should take: rapport, then assembling the person, then intervention (paper 411-415)."""
 
+import numpy as np
+
 from client_graph.compiled import compiled
 
 RAPPORT, ASSEMBLAGE, INTERVENTION = 0, 1, 2
@@ -17,12 +19,35 @@ RUPTURE = 3.5  # mean of attunement and safety below the rubric's "poor" edge
 
 @compiled
 def client_signals(levels, phase, tables, out):  # type: ignore[no-untyped-def]
-    """What shows of the client now, `out` (5,) in [0, 10]: signed weighted mean of nodes times the phase's factor."""
-    out[:] = 0.0
-    for k in range(tables.signal_node.shape[0]):
-        out[tables.signal_of[k]] += tables.signal_weight[k] * levels[tables.signal_node[k]]
+    """What shows of the client now, `out` (5, lanes) in [0, 10]: signed weighted sum of nodes times the phase's factor."""
     for s in range(out.shape[0]):
-        out[s] = min(10.0, max(0.0, (tables.signal_offset[s] + out[s]) * tables.signal_phase[phase, s]))
+        out[s] = tables.signal_offset[s]
+    for c in range(tables.signal_node.shape[0]):
+        s, n, weight = tables.signal_of[c], tables.signal_node[c], tables.signal_weight[c]
+        for k in range(out.shape[1]):
+            out[s, k] += weight * levels[n, k]
+    for s in range(out.shape[0]):
+        for k in range(out.shape[1]):
+            out[s, k] = min(10.0, max(0.0, out[s, k] * tables.signal_phase[phase[k], s]))
+
+
+@compiled
+def remember(window, value):  # type: ignore[no-untyped-def]
+    """Shift a window (oldest first) by one and put `value` at its end."""
+    for t in range(window.shape[0] - 1):
+        window[t] = window[t + 1]
+    window[window.shape[0] - 1] = value
+
+
+@compiled
+def mean_so_far(window):  # type: ignore[no-untyped-def]
+    """Mean of the turns that the session has had: NaN stands where it is younger than the window."""
+    total, turns = 0.0, 0
+    for value in window:
+        if not np.isnan(value):
+            total += value
+            turns += 1
+    return total / turns
 
 
 @compiled
@@ -35,7 +60,7 @@ def ruptured(attunement_score, safety_score, phase_step):  # type: ignore[no-unt
 def next_stance(stance, turn, signals, rupture, mean_attunement, mean_resistance, lock_turns):  # type: ignore[no-untyped-def]
     """The stance (0..2) for the coming turn; `turn` counts the turns of the session that are over.
 
-    Down at once: rupture -> rapport; defensiveness >= 5 or overwhelm >= 3 -> one step back.
+    Down at once: rupture -> rapport; defensiveness >= 5 or signals[OVERWHELM] >= 3 -> one step back.
     Up only on sustained evidence: attunement >= 5.5 and resistance <= 5.5 over four turns, disclosure or openness seen.
     """
     if turn < lock_turns or rupture:

@@ -6,35 +6,38 @@ AWAY, STABLE, TOWARD = -1, 0, 1
 
 
 @compiled
-def update_axes(axes, axes_start, window, helping, harming, tables, dynamics, moved):  # type: ignore[no-untyped-def]
-    """Move `axes` (3,) in place, shift `window` (3,) of the last |X|+|Y|+|Z|, write `moved` (3,).
+def update_axes(axes, axes_start, helping, harming, tables, dynamics, moved):  # type: ignore[no-untyped-def]
+    """Move `axes` (3, lanes) in place, write `moved` (3, lanes).
 
     step_a = rate · Σ_d (help_d - harm_d) / 10 · w_da;   a positive step leads toward zero and stops there, a negative one
     away from it, on the side where the axis lies (from zero: the side where the client started).
     """
-    size = 0.0
+    moved[:] = 0.0
+    for s in range(tables.turn_axis.shape[0]):
+        a, d, weight = tables.turn_axis[s], tables.turn_dimension[s], tables.turn_weight[s]
+        for k in range(moved.shape[1]):
+            moved[a, k] += 0.1 * (helping[d, k] - harming[d, k]) * weight
     for a in range(axes.shape[0]):
-        step = 0.0
-        for d in range(helping.shape[0]):
-            step += 0.1 * (helping[d] - harming[d]) * tables.axis_weight[d, a]
-        before = axes[a]
-        negative = before < 0.0 or (before == 0.0 and axes_start[a] < 0.0)
-        distance = min(10.0, max(0.0, abs(before) - dynamics.axis_rate * step))
-        axes[a] = -distance if negative else distance
-        moved[a] = axes[a] - before
-        size += distance
-    for t in range(window.shape[0] - 1):
-        window[t] = window[t + 1]
-    window[window.shape[0] - 1] = size
+        for k in range(moved.shape[1]):
+            before = axes[a, k]
+            negative = before < 0.0 or (before == 0.0 and axes_start[a, k] < 0.0)
+            distance = min(10.0, max(0.0, abs(before) - dynamics.axis_rate * moved[a, k]))
+            axes[a, k] = -distance if negative else distance
+            moved[a, k] = axes[a, k] - before
 
 
 @compiled
-def transformation(axes, axes_start):  # type: ignore[no-untyped-def]
-    """T = max(0, min(1, 1 - (|X|+|Y|+|Z|) / (|X₀|+|Y₀|+|Z₀|))); a client who started at zero has 0 (paper 373)."""
-    now, start = 0.0, 0.0
+def axes_size(axes, client):  # type: ignore[no-untyped-def]
+    """|X| + |Y| + |Z| of one client, in [0, 30]; `axes` (3, lanes)."""
+    size = 0.0
     for a in range(axes.shape[0]):
-        now += abs(axes[a])
-        start += abs(axes_start[a])
+        size += abs(axes[a, client])
+    return size
+
+
+@compiled
+def transformation(now, start):  # type: ignore[no-untyped-def]
+    """T = max(0, min(1, 1 - (|X|+|Y|+|Z|) / (|X₀|+|Y₀|+|Z₀|))); a client who started at zero has 0 (paper 373)."""
     if start == 0.0:
         return 0.0
     return max(0.0, min(1.0, 1.0 - now / start))

@@ -4,23 +4,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from client_graph.buckets import adaptive_mean, couple_buckets_to_nodes, maladaptive_mean, update_buckets
+from client_graph.buckets import bucket_means, couple_buckets_to_nodes, update_buckets
 from client_graph.catalog import Catalog
-from client_graph.compiled import compiled
-from client_graph.drive import checked_scores, drive
+from client_graph.compiled import LANES, compiled, gather, scatter
+from client_graph.drive import checked_scores, drives
 from client_graph.graph import alliance, apply_changes, coiling, direct_changes
 from client_graph.loa import update_loa
 from client_graph.names import DIMENSIONS
 from client_graph.phase_shift import next_phase, phase_score
 from client_graph.propagation import propagate
 from client_graph.settings import ClientSettings
-from client_graph.stance import client_signals, next_stance, ruptured
+from client_graph.spread import spread
+from client_graph.stance import RESISTANCE, client_signals, mean_so_far, next_stance, remember, ruptured
 from client_graph.state import ClientState
-from client_graph.taie import axis_trend, transformation, update_axes
+from client_graph.taie import axes_size, axis_trend, transformation, update_axes
 from client_graph.therapist_model import attunement, update_tmog
 
 ATTUNEMENT = DIMENSIONS.index("attunement")
 SAFETY = DIMENSIONS.index("safety")
+_DEFAULT = ClientSettings()
 
 
 class TurnReport(NamedTuple):
@@ -45,77 +47,124 @@ class TurnReport(NamedTuple):
     rupture: np.ndarray  # (N,) bool
 
 
-def _empty_report(clients: int, nodes: int, buckets: int) -> TurnReport:
-    shapes = {"direct": (nodes,), "through_edges": (nodes,), "through_buckets": (nodes,), "buckets": (buckets,)}
-    shapes |= {"loa": (7,), "adaptation_events": (7,), "axes": (3,), "signals": (5,)}
-    kinds: dict[str, type] = {
-        "adaptation_events": np.int64,
-        "axis_trend": np.int64,
-        "phase_step": np.int64,
-        "rupture": np.bool_,
-    }
+def empty_report(clients: int, catalog: Catalog, by_node: bool = True) -> TurnReport:
+    """A report to be filled; without `by_node` the three node arrays have no rows, which saves more than half of its memory."""
+    nodes, buckets = len(catalog.nodes), len(catalog.bucket_names)
+    rows = clients if by_node else 0
     return TurnReport(
-        **{
-            name: np.zeros((clients, *shapes.get(name, ())), dtype=kinds.get(name, np.float64))
-            for name in TurnReport._fields
-        }
+        direct=np.zeros((rows, nodes)),
+        through_edges=np.zeros((rows, nodes)),
+        through_buckets=np.zeros((rows, nodes)),
+        buckets=np.zeros((clients, buckets)),
+        loa=np.zeros((clients, 7)),
+        adaptation_events=np.zeros((clients, 7), dtype=np.int64),
+        axes=np.zeros((clients, 3)),
+        transformation=np.zeros(clients),
+        transformation_change=np.zeros(clients),
+        axis_trend=np.zeros(clients, dtype=np.int64),
+        attunement_change=np.zeros(clients),
+        coiling=np.zeros(clients),
+        alliance=np.zeros(clients),
+        phase_score=np.zeros(clients),
+        phase_step=np.zeros(clients, dtype=np.int64),
+        signals=np.zeros((clients, 5)),
+        rupture=np.zeros(clients, dtype=np.bool_),
     )
 
 
 @compiled
-def _advance(state, scores, tables, dynamics, report):  # type: ignore[no-untyped-def]
-    """`state` (a private copy) and `report` are changed in place; one client after the other, each on its own rows."""
-    dimensions = scores.shape[1]
-    helping, harming = np.empty(dimensions), np.empty(dimensions)
-    scratch = np.empty(state.levels.shape[1])
-    for i in range(state.levels.shape[0]):
-        levels, stage, phase = state.levels[i], state.stage[i], state.phase[i]
-        direct = report.direct[i]
-        for d in range(dimensions):
-            helping[d], harming[d] = drive(scores[i, d], dynamics.literal_drive)
+def _advance_block(state, scores, tables, dynamics, report, first, lanes):  # type: ignore[no-untyped-def]
+    """The turn of clients `first` to `first + lanes`; `state` and `report` are changed in place."""
+    nodes = state.levels.shape[1]
+    clients = slice(first, first + lanes)
+    by_node = report.direct.shape[0] > 0
+    stage, phase = state.stage[clients], state.phase[clients]
 
-        update_buckets(state.buckets[i], helping, harming, tables, report.buckets[i])
-        update_loa(state.loa[i], helping, harming, tables, dynamics, report.loa[i], report.adaptation_events[i])
-        transformed = transformation(state.axes[i], state.axes_start[i])
-        update_axes(
-            state.axes[i], state.axes_start[i], state.axes_window[i], helping, harming, tables, dynamics, report.axes[i]
-        )
-        report.transformation[i] = transformation(state.axes[i], state.axes_start[i])
-        report.transformation_change[i] = report.transformation[i] - transformed
-        report.axis_trend[i] = axis_trend(state.axes_window[i], dynamics.axis_tolerance)
+    helping, harming = np.empty((scores.shape[1], lanes)), np.empty((scores.shape[1], lanes))
+    drives(scores, first, dynamics.literal_drive, helping, harming)
 
-        bond = alliance(levels, tables)
-        direct_changes(levels, helping, harming, phase, stage, tables, dynamics, scratch)
-        apply_changes(levels, scratch, tables, direct)
-        propagate(levels, direct, bond, stage, tables, dynamics, scratch, report.through_edges[i])
-        couple_buckets_to_nodes(levels, report.buckets[i], tables, scratch, report.through_buckets[i])
-        report.alliance[i] = bond
+    buckets, poured = np.empty((state.buckets.shape[1], lanes)), np.empty((state.buckets.shape[1], lanes))
+    gather(state.buckets, first, buckets)
+    update_buckets(buckets, helping, harming, tables, poured)
+    scatter(buckets, state.buckets, first)
+    scatter(poured, report.buckets, first)
 
+    loa, adapted = np.empty((state.loa.shape[1], lanes)), np.empty((state.loa.shape[1], lanes))
+    events = np.empty((state.loa.shape[1], lanes), dtype=np.int64)
+    gather(state.loa, first, loa)
+    update_loa(loa, helping, harming, tables, dynamics, adapted, events)
+    scatter(loa, state.loa, first)
+    scatter(adapted, report.loa, first)
+    scatter(events, report.adaptation_events, first)
+
+    axes, axes_start, turned = np.empty((3, lanes)), np.empty((3, lanes)), np.empty((3, lanes))
+    gather(state.axes, first, axes)
+    gather(state.axes_start, first, axes_start)
+    update_axes(axes, axes_start, helping, harming, tables, dynamics, turned)
+    scatter(axes, state.axes, first)
+    scatter(turned, report.axes, first)
+    for k in range(lanes):
+        i, window = first + k, state.axes_window[first + k]
+        start, before, now = axes_size(axes_start, k), window[-1], axes_size(axes, k)
+        remember(window, now)
+        report.transformation[i] = transformation(now, start)
+        report.transformation_change[i] = report.transformation[i] - transformation(before, start)
+        report.axis_trend[i] = axis_trend(window, dynamics.axis_tolerance)
+
+    levels, changes, direct = np.empty((nodes, lanes)), np.empty((nodes, lanes)), np.empty((nodes, lanes))
+    bond, tight, error = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    gather(state.levels, first, levels)
+    alliance(levels, tables, bond)
+    direct_changes(levels, helping, harming, phase, stage, tables, dynamics, direct)
+    apply_changes(levels, direct, tables)
+    propagate(levels, direct, bond, stage, tables, dynamics, changes)
+    if by_node:
+        scatter(direct, report.direct, first)
+        scatter(changes, report.through_edges, first)
+    couple_buckets_to_nodes(levels, poured, tables, changes)
+    if by_node:
+        scatter(changes, report.through_buckets, first)
+    scatter(levels, state.levels, first)
+
+    update_tmog(
+        state.tmog, first, levels, helping[ATTUNEMENT], harming[ATTUNEMENT], dynamics, state.stream, error
+    )  # fmt: skip
+    coiling(levels, tables, tight)
+    well, ill, signals = np.empty(lanes), np.empty(lanes), np.empty((report.signals.shape[1], lanes))
+    bucket_means(buckets, tables, well, ill)
+    for k in range(lanes):
+        i = first + k
         before = state.attunement[i]
-        update_tmog(state.tmog[i], levels, helping[ATTUNEMENT], harming[ATTUNEMENT], dynamics, state.stream, i)
-        state.attunement[i] = attunement(state.tmog[i], levels)
+        state.attunement[i] = attunement(error[k], nodes)
         report.attunement_change[i] = state.attunement[i] - before
 
-        mood = adaptive_mean(state.buckets[i], tables) - maladaptive_mean(state.buckets[i], tables)
-        tightness = coiling(levels, tables)
-        score = phase_score(mood - state.phase_mood[i], state.phase_coiling[i] - tightness, bond, dynamics)
-        state.phase[i] = next_phase(phase, score, stage, tables)
-        report.coiling[i], report.phase_score[i], report.phase_step[i] = tightness, score, state.phase[i] - phase
-        if state.phase[i] != phase:
-            state.phase_mood[i], state.phase_coiling[i] = mood, tightness
-            state.deepest_phase[i] = max(state.deepest_phase[i], state.phase[i])
+        mood = well[k] - ill[k]
+        score = phase_score(mood - state.phase_mood[i], state.phase_coiling[i] - tight[k], bond[k], dynamics)
+        after = next_phase(phase[k], score, stage[k], tables)
+        report.alliance[i], report.coiling[i] = bond[k], tight[k]
+        report.phase_score[i], report.phase_step[i] = score, after - phase[k]
+        if after != phase[k]:
+            state.phase[i], state.phase_mood[i], state.phase_coiling[i] = after, mood, tight[k]
+            state.deepest_phase[i] = max(state.deepest_phase[i], after)
         state.turn[i] += 1
 
-        signals = report.signals[i]
-        client_signals(levels, state.phase[i], tables, signals)
+    client_signals(levels, phase, tables, signals)  # `phase` is a view: the phase that the turn has led to
+    scatter(signals, report.signals, first)
+    for k in range(lanes):
+        i = first + k
         report.rupture[i] = ruptured(scores[i, ATTUNEMENT], scores[i, SAFETY], report.phase_step[i])
-        steady, resisting = state.recent_attunement[i], state.recent_resistance[i]
-        steady[:-1], resisting[:-1] = steady[1:].copy(), resisting[1:].copy()
-        steady[-1], resisting[-1] = scores[i, ATTUNEMENT], signals[2]
+        remember(state.recent_attunement[i], scores[i, ATTUNEMENT])
+        remember(state.recent_resistance[i], signals[RESISTANCE, k])
         state.stance[i] = next_stance(
-            state.stance[i], state.turn[i], signals, report.rupture[i],
-            np.nanmean(steady), np.nanmean(resisting), dynamics.stance_lock_turns,
+            state.stance[i], state.turn[i], signals[:, k], report.rupture[i],
+            mean_so_far(state.recent_attunement[i]), mean_so_far(state.recent_resistance[i]), dynamics.stance_lock_turns,
         )  # fmt: skip
+
+
+@compiled
+def _advance(state, scores, tables, dynamics, report, first, last):  # type: ignore[no-untyped-def]
+    for start in range(first, last, LANES):
+        _advance_block(state, scores, tables, dynamics, report, start, min(LANES, last - start))
 
 
 def advance(
@@ -124,10 +173,32 @@ def advance(
     """The clients after a turn that was judged `scores` (N, 12) in [0, 10], and what the turn did.
 
     Pure: `state` is left as it was; the only chance is each client's own stream, part of the state. Raises ScoreError.
-    Cost: about 1 µs per thousand node and edge updates; grows with N · (nodes · dimensions + edges).
+    Cost: proportional to N; see benchmarks/client_graph.py.
+    """
+    after, report = state.snapshot(), empty_report(state.clients, catalog)
+    advance_in_place(after, scores, catalog, settings, report)
+    return after, report
+
+
+def advance_in_place(
+    state: ClientState,
+    scores: np.ndarray,
+    catalog: Catalog,
+    settings: ClientSettings | None = None,
+    report: TurnReport | None = None,
+    threads: int = 1,
+) -> TurnReport:
+    """`advance` without copies, for long runs of many clients: `state` is changed, and `report` too where one is given.
+
+    A report made by `empty_report(..., by_node=False)` leaves out the changes by node (the default here). The clients are
+    spread over `threads`; their bits do not depend on how. Raises ScoreError before anything is changed.
     """
     judged = checked_scores(scores, state.clients)
-    after = state.snapshot()
-    report = _empty_report(state.clients, state.levels.shape[1], state.buckets.shape[1])
-    _advance(after, judged, catalog.tables, (settings or ClientSettings()).dynamics(), report)
-    return after, report
+    filled = report if report is not None else empty_report(state.clients, catalog, by_node=False)
+    dynamics = (settings or _DEFAULT).dynamics
+    spread(
+        lambda first, last: _advance(state, judged, catalog.tables, dynamics, filled, first, last),
+        state.clients,
+        threads,
+    )
+    return filled
