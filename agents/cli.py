@@ -49,8 +49,52 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seed", type=int, help="wins over run.seed")
     train.add_argument("--sessions", type=int, help="wins over run.sessions")
     train.add_argument("--folder", help="wins over run.folder")
+    train.add_argument(
+        "--catalog", metavar="DIR", help="wins over environment.catalog: a folder of your own client tables"
+    )
     train.set_defaults(run=_train)
+    check = commands.add_parser(
+        "check-catalog", help="check client tables: the shipped ones, or your own", description=NOTICE
+    )
+    check.add_argument(
+        "folder", type=Path, nargs="?", metavar="DIR", help="your own tables; begin with a copy of configs/client"
+    )
+    check.add_argument(
+        "--paper", action="store_true", help="hold your own tables to the paper, as the shipped ones are"
+    )
+    check.set_defaults(run=_check_catalog)
     return parser
+
+
+def _check_catalog(asked: argparse.Namespace) -> int:
+    """What the tables hold, or every broken rule at once."""
+    from client_graph.catalog import load_catalog
+    from client_graph.inventory import by_file, inventory
+    from client_graph.names import CONFIGS
+    from client_graph.paper_rules import broken_paper_rules
+    from client_graph.slips import slips
+    from client_graph.tables import TableError, table_folder
+
+    shipped = table_folder(CONFIGS / "client")
+    folder = table_folder(asked.folder) if asked.folder else shipped
+    by_the_paper = asked.paper or folder == shipped
+    try:
+        catalog = load_catalog(folder)
+        problems = tuple(broken_paper_rules(catalog)) if by_the_paper else ()
+    except TableError as error:
+        problems = error.problems
+    if problems:
+        count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+        print(f"icarus: {count} in {folder}\n{by_file(problems, folder)}", file=sys.stderr)
+        return WRONG_INPUT
+    print(inventory(catalog))
+    if by_the_paper:
+        print("no broken rule; the paper's are kept")
+    elif doubtful := tuple(slips(catalog.rows)):
+        print(f"no broken rule; {len(doubtful)} worth a look:\n{by_file(doubtful, folder)}")
+    else:
+        print("no broken rule; the paper's were not asked for (--paper)")
+    return 0
 
 
 def _train(asked: argparse.Namespace) -> int:
@@ -71,7 +115,8 @@ def _train(asked: argparse.Namespace) -> int:
             f"{folder.path} is finished; begin a new run, with its adapters: --adapter {folder.path / 'adapters'}"
         )
         return 0
-    console.print(f"model {settings.model.name} on {device_name()}", highlight=False)
+    tables = _tables(settings)  # before the model, which takes longer
+    console.print(f"model {settings.model.name} on {device_name()}{tables}", highlight=False, markup=False)
     # A new run's folder is made last: what is wrong with the input is found before anything is written.
     trainer = TBNRLTrainer(load_model(settings.model.name), settings, folder)
     try:
@@ -103,6 +148,7 @@ def _settings(asked: argparse.Namespace) -> "Settings":
         "run.seed": asked.seed,
         "run.sessions": asked.sessions,
         "run.folder": asked.folder,
+        "environment.catalog": asked.catalog,
     }
     changes = {dotted: value for dotted, value in said.items() if value is not None}
     if asked.resume and changes:
@@ -113,6 +159,17 @@ def _settings(asked: argparse.Namespace) -> "Settings":
             f"{asked.resume}: no such run, or not a run folder; expected one that icarus train has made"
         )
     return read_settings(asked.resume / "settings.toml" if asked.resume else asked.config, changes)
+
+
+def _tables(settings: "Settings") -> str:
+    """Whose client tables a run uses, in words; nothing for the shipped ones. Raises TableError."""
+    from client_graph.catalog import load_catalog
+    from client_graph.tables import table_folder
+
+    if settings.environment.catalog is None:
+        return ""
+    catalog = load_catalog(table_folder(settings.environment.catalog))
+    return f", {len(catalog.nodes)} nodes of {catalog.folder}"
 
 
 def _begin(trainer: "TBNRLTrainer", folder: str) -> None:

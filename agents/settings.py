@@ -57,7 +57,11 @@ class ModelPart(_Section):
 class EnvironmentPart(_Section):
     """The session that the trainer steps: arguments of icarus/Session-v0."""
 
-    catalog: str | None = Field(None, description="Folder of client tables; none: configs/client.")
+    catalog: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of client tables, from the working directory as every path here; none: configs/client.",
+    )
     stage: int | None = Field(None, ge=1, le=4, description="Treatment stage of every client; none: drawn 35/45/20/0.")
     max_turns: int = Field(20, ge=1, description="Turns of a session (DESIGN section 2).")
     judge: Literal["embedding", "self"] = Field(

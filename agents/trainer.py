@@ -30,6 +30,8 @@ from agents.settings import Settings
 from agents.therapist import Therapist
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
+from client_graph.rows import TABLES
+from client_graph.tables import tables_hash
 from envs import snapshot as env_snapshot
 from envs.session import SessionEnv
 from envs.types import ClientFailed, JudgeFailed
@@ -74,6 +76,7 @@ class TBNRLTrainer:
         self.on_turn: Callable[[TurnResult, Progress], None] = lambda result, progress: None
         self.on_session: Callable[[dict[str, Any]], None] = lambda summary: None
         self.catalog = load_catalog(settings.environment.catalog)
+        self.tables_hash = tables_hash(self.catalog.folder, TABLES)
         self.lora, start = starting_adapters(loaded, settings)
         self.settings = settings.model_copy(update={"lora": self.lora})  # an adapter folder brings its own
         self.sets = AdapterSets(loaded.model)
@@ -122,6 +125,12 @@ class TBNRLTrainer:
             raise AdapterMismatch(
                 f"{path}: the run began with adapters of SHA-256 {saved.state['start_hash']}; found {self.learner.frozen_hash} in "
                 f"{self.settings.model.adapter}. Put back the adapter folder that the run began with"
+            )
+        if saved.state["tables_hash"] != self.tables_hash:
+            raise RunFolderError(
+                f"{path}: the run began with client tables of SHA-256 {saved.state['tables_hash']}; found {self.tables_hash} in "
+                f"{self.catalog.folder}. Put back the tables that the run began with, or begin a new run with its adapters: "
+                f"--adapter {self.folder / ADAPTERS}"
             )
         if (missing := saved.state["progress"]["log_bytes"] - self.folder.log_size()) > 0:
             raise RunFolderError(
@@ -259,6 +268,7 @@ class TBNRLTrainer:
             state={
                 "base_hash": self.loaded.base_hash,
                 "start_hash": self.learner.frozen_hash,
+                "tables_hash": self.tables_hash,
                 "bad_in_a_row": self.learner.bad_in_a_row,
                 "progress": dataclasses.asdict(progress),
                 "before": dataclasses.asdict(self.before),
@@ -310,6 +320,7 @@ class TBNRLTrainer:
             "device": device_name(),
             "model": self.loaded.name,
             "base_hash": self.loaded.base_hash,
+            "tables_hash": self.tables_hash,
             "peak_resident_gb": peak_resident_gb(),
         }
 

@@ -1,10 +1,12 @@
-"""How soon a client opens: the calibration of the phase gains.
+"""How soon a client opens: turns to phase B and to phase C, by stage of treatment and by the therapist's skill.
 
-    python benchmarks/opening.py [--clients 300] [--score 8.0] [--mood-gain G --coiling-gain G]
+    python benchmarks/opening.py [--clients 300] [--mood-gain G --coiling-gain G] [--markdown]
 
-For each treatment stage: the turn in which clients reach phase B under a steadily good therapist (scores N(8, 0.6)), how many
-reach core access within twenty turns, and how soon an opened client closes again under a poor one (scores N(2.5, 0.6)).
-DESIGN asks for 6 to 8 turns and rare core access at stage 1, about 3 turns at stage 3. Costs one turn a client and turn.
+A therapist of skill s gets scores N(s, 0.6) in every dimension, every turn, for twenty turns. Each cell: the median turn in which
+clients first reach the phase, and the share that does (no turn where fewer than half do). Last columns: how soon a client
+who had opened closes again, and how many leave phase A under no skill at all. DESIGN asks for a good therapist (8) to open a
+new client (stage 1) in 6 to 8 turns with core access rare, and one at stage 3 in about 3; the two gains are set by that.
+Costs one turn a client, turn and cell.
 """
 
 import argparse
@@ -12,51 +14,69 @@ import argparse
 import numpy as np
 
 from client_graph.catalog import Catalog, load_catalog
-from client_graph.names import STAGES
+from client_graph.names import STAGE_NAMES, STAGES
 from client_graph.personhood import draw
 from client_graph.settings import ClientSettings
 from client_graph.turn import advance
 
-TURNS, SPREAD, POOR = 20, 0.6, 2.5
-NEVER = TURNS + 1
+TURNS, SPREAD = 20, 0.6
+SKILLS = {"harmful": 2.0, "mediocre": 5.0, "fair": 7.0, "good": 8.0, "excellent": 9.0}
+A, B, C = range(3)
 
 
-def first_turns(
-    catalog: Catalog, settings: ClientSettings, stage: int, score: float, clients: int, start_phase: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """((turns + 1, clients) phases, from the start on; (clients,) turn in which the phase first differed, NEVER if not)."""
+def phases_seen(
+    catalog: Catalog, settings: ClientSettings, stage: int, skill: float, clients: int, start: int = A
+) -> np.ndarray:
+    """(turns + 1, clients) phases from the start on, of clients that are drawn at `stage` and begin in phase `start`."""
     state, _ = draw(catalog, np.random.default_rng(1), clients, stage=stage, settings=settings)
-    state.phase[:] = start_phase
+    state.phase[:] = start
     rng = np.random.default_rng(2)
-    phases = [state.phase.copy()]
+    seen = [state.phase.copy()]
     for _ in range(TURNS):
-        scores = np.clip(rng.normal(score, SPREAD, (clients, 12)), 0.0, 10.0)
+        scores = np.clip(rng.normal(skill, SPREAD, (clients, 12)), 0.0, 10.0)
         state, _ = advance(state, scores, catalog, settings)
-        phases.append(state.phase.copy())
-    seen = np.array(phases)
-    differs = seen != start_phase
-    return seen, np.where(differs.any(axis=0), differs.argmax(axis=0), NEVER)
+        seen.append(state.phase.copy())
+    return np.array(seen)
+
+
+def turns_until(reached: np.ndarray) -> tuple[float, float]:
+    """(median turn over all clients, infinite where fewer than half get there; share that does) of (turns + 1, clients) bool."""
+    ever = reached.any(axis=0)
+    return float(np.median(np.where(ever, reached.argmax(axis=0), np.inf))), float(ever.mean())
 
 
 def main() -> None:
     """Run and print."""
     defaults = ClientSettings()
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=300)
-    parser.add_argument("--score", type=float, default=8.0)
     parser.add_argument("--mood-gain", type=float, default=defaults.phase_mood_gain)
     parser.add_argument("--coiling-gain", type=float, default=defaults.phase_coiling_gain)
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     asked = parser.parse_args()
     settings = ClientSettings(phase_mood_gain=asked.mood_gain, phase_coiling_gain=asked.coiling_gain)
     catalog = load_catalog()
-    print(f"{asked.clients} clients, scores N({asked.score}, {SPREAD}), {TURNS} turns; poor: N({POOR}, {SPREAD})")
-    print("stage   opens in turn (10/50/90 %)   core access   closes under poor care, turn (median)")
+    rows = [["stage", *(f"{name} ({skill:g})" for name, skill in SKILLS.items()), "closes under harm (2)"]]
     for stage in STAGES:
-        seen, opened = first_turns(catalog, settings, stage, asked.score, asked.clients, 0)
-        _, closed = first_turns(catalog, settings, stage, POOR, asked.clients, 1)
-        low, middle, high = np.percentile(opened, [10, 50, 90])
-        core = (seen.max(axis=0) >= 2).mean()
-        print(f"{stage:<8}{low:8.0f}{middle:6.0f}{high:6.0f}{core:19.0%}{np.median(closed):20.0f}")
+        cells = [f"{stage} {STAGE_NAMES[stage - 1]}"]
+        for skill in SKILLS.values():
+            seen = phases_seen(catalog, settings, stage, skill, asked.clients)
+            cells.append("; ".join(_cell(name, seen >= phase) for name, phase in (("B", B), ("C", C))))
+        closing = phases_seen(catalog, settings, stage, SKILLS["harmful"], asked.clients, start=B)
+        rows.append([*cells, _cell("A", closing == A)])
+    print(
+        f"{asked.clients} clients a cell, scores N(skill, {SPREAD}), {TURNS} turns: median turn (share of clients that get there)"
+    )
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
+        if number == 0 and asked.markdown:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def _cell(name: str, reached: np.ndarray) -> str:
+    turn, share = turns_until(reached)
+    return f"{name} {turn:.0f} ({share:.0%})" if np.isfinite(turn) else f"{name} - ({share:.0%})"
 
 
 if __name__ == "__main__":

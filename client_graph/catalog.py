@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from client_graph.names import (
     STAGES,
 )
 from client_graph.rules import broken_rules
-from client_graph.tables import Row, TableError, read_table
+from client_graph.tables import Row, TableError, read_table, table_folder, tables_hash
 
 
 class Tables(NamedTuple):
@@ -122,12 +122,12 @@ def _index(name: str, names: tuple[str, ...], what: str) -> int:
 
 def load_catalog(folder: Path | str | None = None) -> Catalog:
     """Read, check and freeze the tables of `folder` (default: configs/client). Raises TableError with every mistake."""
-    path = Path(folder) if folder is not None else CONFIGS / "client"
-    return _load(path.resolve())
+    path = table_folder(folder if folder is not None else CONFIGS / "client")
+    return _load(path, tables_hash(path, r.TABLES))
 
 
-@cache
-def _load(folder: Path) -> Catalog:
+@lru_cache(maxsize=8)
+def _load(folder: Path, content: str) -> Catalog:  # content: the hash of the bytes; a changed table is read anew
     problems: list[str] = []
     rows: dict[str, tuple[Any, ...]] = {}
     whole: set[str] = set()  # tables without a bad cell: only they can say that a name is missing
@@ -194,7 +194,7 @@ def _freeze(folder: Path, rows: dict[str, tuple[Any, ...]]) -> Catalog:
         sense_dimension=_frozen([dimension[s.dimension] for s in senses], np.int64),
         sense_high=_frozen([s.high for s in senses]),
         sense_low=_frozen([s.low for s in senses]),
-        alliance_nodes=_frozen([node[row.node] for row in rows["roles"] if row.role == "alliance"], np.int64),
+        alliance_nodes=_frozen(sorted(node[row.node] for row in rows["roles"] if row.role == "alliance"), np.int64),
         engagement_node=_frozen([node[row.node] for row in rows["roles"] if row.role == "engagement"][:1], np.int64),
         edge_start=_frozen(np.cumsum([0, *(by_type[kind] for kind in EDGE_TYPES)]), np.int64),
         edge_source=_frozen([node[e.edge_from] for e in edges], np.int64),

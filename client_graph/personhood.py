@@ -1,7 +1,7 @@
 """Draw a client: attachment strategy, presenting concern, stage of treatment -> a person and the state they arrive in."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from client_graph.names import STAGE_NAMES, STAGES
 from client_graph.session import arrive
 from client_graph.settings import ClientSettings
 from client_graph.state import ASSESSMENTS, WINDOW, ClientState
+from client_graph.strengths import Strength, signature, within_reach
 from client_graph.therapist_model import attunement
 
 STAGE_ODDS = (0.35, 0.45, 0.20, 0.0)  # paper 1564: stage 4 has to be asked for
@@ -38,14 +39,37 @@ class Person:
     opening: str  # the concern in the client's own words
     history: str
     stage: int  # 1..4 at intake
+    strengths: tuple[Strength, ...] = ()  # as they stood at intake, accessible ones first; none without a table of them
+
+    def __post_init__(self) -> None:
+        """What JSON made of the strengths (lists) becomes what they were, so that a restored person is the same person."""
+        object.__setattr__(self, "strengths", tuple(Strength(*strength) for strength in self.strengths))
 
     def describe(self) -> str:
-        """The person in a few sentences, for people and for prompts."""
-        return (
-            f"{self.name} came because of {self.concern.replace('_', ' ')}. {self.history} "
-            f"Attachment strategy {self.strategy}: {self.manner} "
-            f"Treatment is at stage {self.stage} ({STAGE_NAMES[self.stage - 1]})."
+        """The person as in a letter of referral, for people and for prompts: "They" throughout, a full stop at the end."""
+        return " ".join(
+            (
+                f"Referral of {self.name}: {self.concern.replace('_', ' ')}.",
+                f'In their own words: "{self.opening}"',
+                self.history,
+                f"In conversation {self.name} {_within(self.manner)}",
+                f"Treatment is at stage {self.stage} ({STAGE_NAMES[self.stage - 1]}), attachment strategy {self.strategy}.",
+                *(
+                    f"Their {strength.name.replace('_', ' ')} {self._shows(strength)}: {_within(strength.words)}"
+                    for strength in self.strengths
+                ),
+            )
         )
+
+    def _shows(self, strength: Strength) -> str:
+        if strength.state == "accessible":
+            return "comes within reach at moments" if self.stage <= 2 else "is within reach"
+        return {"blocked": "is there and held back", "shadow": "shows mostly as protection"}[strength.state]
+
+
+def _within(sentence: str) -> str:
+    """`sentence` as it goes on after a colon or a name."""
+    return sentence[0].lower() + sentence[1:]
 
 
 def draw(
@@ -64,7 +88,12 @@ def draw(
     """
     people = [_person(catalog, rng, stage, strategy, concern) for _ in range(clients)]
     states = [_arrival(catalog, person, rng, settings or ClientSettings()) for person in people]
-    return arrive(ClientState.stack(states), catalog), tuple(people)
+    state = arrive(ClientState.stack(states), catalog)
+    # Drawn last, so that a catalog with other strengths gives the same people in the same state.
+    return state, tuple(
+        replace(person, strengths=within_reach(signature(catalog, rng), levels, person.stage, catalog))
+        for person, levels in zip(people, state.levels, strict=True)
+    )
 
 
 def _chosen(rows: Sequence[Any], name: str | None, what: str, rng: np.random.Generator) -> Any:
@@ -124,7 +153,7 @@ def _arrival(catalog: Catalog, person: Person, rng: np.random.Generator, setting
         axes=axes[None],
         axes_start=axes[None].copy(),
         axes_window=np.full((1, ASSESSMENTS), np.abs(axes).sum()),
-        attunement=np.array([attunement(tmog, levels)]),
+        attunement=np.array([attunement(np.abs(tmog - levels).sum(), len(levels))]),
         phase=whole.copy(),
         phase_mood=np.zeros(1),
         phase_coiling=np.zeros(1),

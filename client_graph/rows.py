@@ -52,7 +52,7 @@ class NodeRow(Row):
     bq_4: Level
     load_x: Loading = Field(description="Where the node's trouble pushes X: + porosity, - rigidity.")
     load_y: Loading = Field(description="... Y: - wounded, + inflated self-esteem.")
-    load_z: Loading = Field(description="... Z: - estrangement, + fusion.")
+    load_z: Loading = Field(description="... Z: - estrangement, + cherishment sought at any price.")
     phase_a: Unit
     phase_b: Unit
     phase_c: Unit
@@ -221,6 +221,49 @@ class VoiceRow(Row):
     line: str = Field(min_length=3)
 
 
+Distortion = Annotated[Annotated[str, Field(pattern=r"^They .+\.$")] | None, BeforeValidator(_empty_is_none)]
+
+
+class StrengthRow(Row):
+    name: str = Field(pattern=r"^[a-z][a-z_-]*$")
+    virtue: Literal["wisdom", "courage", "humanity", "justice", "temperance", "transcendence"]
+    relevance: float = Field(gt=0, le=1, description="Odds of being one of a person's own strengths.")
+    accessible: str = Field(pattern=r"^They .+\.$", description="How it shows when it is genuine (paper 1309).")
+    blocked: str = Field(pattern=r"^They .+\.$", description="... when it is longed for and feared (paper 1310).")
+    shadow: str = Field(pattern=r"^They .+\.$", description="... when it serves a defence (paper 1311).")
+    lever: str = Field(min_length=40, description="Where a therapist can begin, without praise (paper 1312, 1318).")
+    repair: str = Field(min_length=40, description="How a person with this strength mends a break (paper 1313).")
+    distortion: Distortion = Field(
+        description="The shadow under extreme narcissism; empty: not prone (paper 1320-1326)."
+    )
+    accessible_1: Unit
+    accessible_2: Unit
+    accessible_3: Unit
+    accessible_4: Unit
+    blocked_1: Unit
+    blocked_2: Unit
+    blocked_3: Unit
+    blocked_4: Unit
+    shadow_1: Unit
+    shadow_2: Unit
+    shadow_3: Unit
+    shadow_4: Unit
+
+
+class StrengthNodeRow(Row):
+    strength: str
+    leans_on: str = Field(description="A node of nodes.csv.")
+    weight: float = Field(gt=0, le=1)
+    feeds: Literal["blocked", "shadow"] = Field(description="What becomes of the strength when the node is in trouble.")
+    why: str = Field(min_length=10)
+
+
+class NarcissismNodeRow(Row):
+    shown_by: str = Field(description="A node of nodes.csv.")
+    end: Literal["low", "high"] = Field(description="Which end of the node's range shows narcissism.")
+    why: str = Field(min_length=10)
+
+
 TABLES: dict[str, type[Row]] = {
     "domains": DomainRow,
     "nodes": NodeRow,
@@ -246,4 +289,7 @@ TABLES: dict[str, type[Row]] = {
     "concern_nodes": ConcernNodeRow,
     "names": NameRow,
     "voice": VoiceRow,
+    "strengths": StrengthRow,
+    "strength_nodes": StrengthNodeRow,
+    "narcissism_nodes": NarcissismNodeRow,
 }

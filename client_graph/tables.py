@@ -1,9 +1,12 @@
 """Read a CSV table into checked rows; every mistake of a file, or of a folder of files, in one error."""
 
 import csv
+import hashlib
+import io
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,41 +25,123 @@ class Row(BaseModel):
     """A row of a table: each column is a field with its meaning, each fact has its source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    __slots__ = (
+        "read_at",
+    )  # where it was read; no field, so that equal facts are equal rows, and a changed copy has none
 
     source: str = Field(min_length=3, description="Where the fact comes from: a paper line, a finding, or design.")
 
 
 R = TypeVar("R", bound=Row)
 
+_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # would break a line of a prompt, a log or a terminal
+
+
+def line_of(row: Row) -> int | None:
+    """The line of its file that a row was read from; None for a row that was made in memory."""
+    return getattr(row, "read_at", None)
+
+
+def table_folder(folder: Path | str) -> Path:
+    """`folder` in full, its links followed. Raises TableError where there is no such folder."""
+    path = Path(folder)
+    if not path.is_dir():
+        kind = "a file" if path.exists() else "nothing"
+        raise TableError(
+            [
+                f"{path}: found {kind} in {Path.cwd()}; expected a folder of CSV tables. Copy configs/client and edit that"
+            ]
+        )
+    return path.resolve()
+
+
+def tables_hash(folder: Path, names: Iterable[str]) -> str:
+    """SHA-256 of the bytes of the named tables of `folder`, in hexadecimal; a table that cannot be read counts as absent."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = folder / f"{name}.csv"
+        try:
+            data = path.read_bytes() if path.is_file() else None
+        except OSError:
+            data = None
+        digest.update(f"{name} {'absent' if data is None else len(data)}\n".encode())
+        digest.update(data or b"")
+    return digest.hexdigest()
+
 
 def read_table(path: Path, row_type: type[R], problems: list[str]) -> list[R]:
-    """Rows of `path` in file order. Mistakes are appended to `problems`, so that a caller can report all files at once."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        problems.append(f"{path}: no such table; expected a CSV file with columns {', '.join(row_type.model_fields)}")
+    """Rows of `path` in file order. Mistakes are appended to `problems`, so that a caller can report all files at once.
+
+    A byte order mark and any line endings are read as spreadsheet programs write them. A link is followed, since tools that
+    keep data elsewhere leave links; what is no regular file (a pipe, a device) is refused, since reading it may never end.
+    """
+    expected = list(row_type.model_fields)
+    text = _text(path, expected, problems)
+    if text is None:
         return []
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    rows: list[R] = []
+    line = 0  # the last one that was read whole
+    try:
+        found = [(name or "").strip() for name in reader.fieldnames or ()]
+        if sorted(found) != sorted(expected):
+            problems.append(f"{path}:1: {_wrong_columns(found, expected)}")
+            return []
+        reader.fieldnames = found
+        line = reader.line_num
+        for cells in reader:
+            line = reader.line_num
+            problems.extend(f"{path}:{line}: {mistake}" for mistake in _add(rows, row_type, cells, line))
+    except csv.Error as error:
+        problems.append(
+            f"{path}:{line + 1}: not a CSV row ({error}); expected cells between commas. Close every quotation mark, "
+            'and write one inside a quoted cell twice ("")'
+        )
+    return rows
+
+
+def _text(path: Path, expected: list[str], problems: list[str]) -> str | None:
+    if not path.exists():
+        problems.append(f"{path}: no such table; expected a CSV file with columns {', '.join(expected)}")
+        return None
+    if not path.is_file():
+        problems.append(f"{path}: found no regular file; expected a CSV file, or a link to one")
+        return None
+    try:
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         problems.append(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save the table as UTF-8")
-        return []
-    reader = csv.DictReader(text.splitlines(), strict=True)
-    found, expected = list(reader.fieldnames or ()), list(row_type.model_fields)
-    if set(found) != set(expected) or len(found) != len(expected):
-        problems.append(f"{path}:1: found columns {', '.join(found)}; expected {', '.join(expected)}")
-        return []
-    rows: list[R] = []
+    except OSError as error:
+        problems.append(f"{path}: cannot be read ({error.strerror}); expected a CSV file that you may read")
+    return None
+
+
+def _wrong_columns(found: list[str], expected: list[str]) -> str:
+    if not found:
+        return f"found an empty file; expected columns {', '.join(expected)}"
+    wrong = {
+        "missing": [name for name in expected if name not in found],
+        "unknown": [name or "a nameless one" for name in dict.fromkeys(found) if name not in expected],
+        "doubled": [name for name in expected if found.count(name) > 1],
+    }
+    told = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in wrong.items() if names)
+    cure = ". Save with commas between cells" if len(found) == 1 and set(";\t") & set(found[0]) else ""
+    return f"found columns {', '.join(found)}; expected {', '.join(expected)} ({told}){cure}"
+
+
+def _add(rows: list[R], row_type: type[R], cells: dict[Any, Any], line: int) -> list[str]:
+    """Append the row, or say what is wrong with it."""
+    if None in cells or None in cells.values():
+        return ["found a row of another length than its header; quote cells that hold commas"]
+    if strange := [name for name, cell in cells.items() if _BREAK.search(cell.strip())]:
+        return [f"{name}: found a line break or control character; expected one line of text" for name in strange]
     try:
-        for cells in reader:
-            place = f"{path}:{reader.line_num}"
-            if None in cells or None in cells.values():
-                problems.append(f"{place}: found a row of another length than its header; quote cells that hold commas")
-                continue
-            try:
-                rows.append(row_type.model_validate({name: cell.strip() for name, cell in cells.items()}))
-            except ValidationError as error:
-                for mistake in error.errors():
-                    column = ".".join(str(part) for part in mistake["loc"]) or "row"
-                    problems.append(f"{place}: {column}: found {mistake['input']!r}; {mistake['msg']}")
-    except csv.Error as error:
-        problems.append(f"{path}:{reader.line_num}: not a CSV row ({error})")
-    return rows
+        row = row_type.model_validate({name: cell.strip() for name, cell in cells.items()})
+    except ValidationError as error:
+        return [
+            f"{'.'.join(str(part) for part in mistake['loc']) or 'row'}: found {mistake['input']!r}; {mistake['msg']}"
+            for mistake in error.errors()
+        ]
+    object.__setattr__(row, "read_at", line)
+    rows.append(row)
+    return []

@@ -27,12 +27,12 @@ def update_axes(axes, axes_start, helping, harming, tables, dynamics, moved):  #
 
 
 @compiled
-def axes_size(axes, client):  # type: ignore[no-untyped-def]
-    """|X| + |Y| + |Z| of one client, in [0, 30]; `axes` (3, lanes)."""
-    size = 0.0
+def axes_size(axes, out):  # type: ignore[no-untyped-def]
+    """|X| + |Y| + |Z|, written to `out` (lanes,) in [0, 30]; `axes` (3, lanes)."""
+    out[:] = 0.0
     for a in range(axes.shape[0]):
-        size += abs(axes[a, client])
-    return size
+        for k in range(out.shape[0]):
+            out[k] += abs(axes[a, k])
 
 
 @compiled

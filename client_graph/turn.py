@@ -100,15 +100,18 @@ def _advance_block(state, scores, tables, dynamics, report, first, lanes):  # ty
     axes, axes_start, turned = np.empty((3, lanes)), np.empty((3, lanes)), np.empty((3, lanes))
     gather(state.axes, first, axes)
     gather(state.axes_start, first, axes_start)
+    size_start, size_before, size = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    axes_size(axes_start, size_start)
+    axes_size(axes, size_before)
     update_axes(axes, axes_start, helping, harming, tables, dynamics, turned)
+    axes_size(axes, size)
     scatter(axes, state.axes, first)
     scatter(turned, report.axes, first)
     for k in range(lanes):
         i, window = first + k, state.axes_window[first + k]
-        start, before, now = axes_size(axes_start, k), window[-1], axes_size(axes, k)
-        remember(window, now)
-        report.transformation[i] = transformation(now, start)
-        report.transformation_change[i] = report.transformation[i] - transformation(before, start)
+        remember(window, size[k])
+        report.transformation[i] = transformation(size[k], size_start[k])
+        report.transformation_change[i] = report.transformation[i] - transformation(size_before[k], size_start[k])
         report.axis_trend[i] = axis_trend(window, dynamics.axis_tolerance)
 
     levels, changes, direct = np.empty((nodes, lanes)), np.empty((nodes, lanes)), np.empty((nodes, lanes))

@@ -1,8 +1,8 @@
 """A session as text for a terminal."""
 
+from client_graph.client import ClientGraph
 from client_graph.names import PHASE_NAMES, PHASES, STAGE_NAMES
 from client_graph.personhood import Person
-from client_graph.view import ClientView
 from judges.protocol import Turn
 
 _WIDTH = 24
@@ -14,7 +14,7 @@ def bar(share: float, width: int = _WIDTH) -> str:
     return "█" * filled + "·" * (width - filled)
 
 
-def dashboard(view: ClientView, person: Person, history: tuple[Turn, ...], words: str) -> str:
+def dashboard(view: ClientGraph, person: Person, history: tuple[Turn, ...], words: str) -> str:
     """Who, where in treatment, how full the reservoirs are, and the last exchange. A simulator, not for clinical use."""
     phases = " → ".join(
         f"[{name}]" if letter == view.phase else name for letter, name in zip(PHASES, PHASE_NAMES, strict=True)

@@ -13,13 +13,13 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.spaces import Box, Dict, Discrete
 
 from client_graph.catalog import Catalog, load_catalog
+from client_graph.client import ClientGraph
 from client_graph.names import PHASES, STAGES, STANCES
 from client_graph.personhood import Person, draw
 from client_graph.session import SessionReport, end_session
 from client_graph.settings import ClientSettings
 from client_graph.state import read_only
 from client_graph.turn import advance
-from client_graph.view import ClientView
 from envs.rendering import dashboard
 from envs.text import UnicodeText, therapist_words
 from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState, Snapshot
@@ -143,7 +143,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         else:
             state, people = draw(self.catalog, self.np_random, settings=self.settings, **wishes)
             person = people[0]
-        view = ClientView(state, self.catalog)
+        view = ClientGraph(state, self.catalog)
         words = self._speak(SpeakingTurn(view, person, "opening", (), self.np_random))
         self._put(SessionState(state, person, *words, alliance_at_start=view.alliance))
 
@@ -184,7 +184,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             raise JudgeFailed(f"judge {self.judge.name} gave no score: {outcome.reason}. The client was not changed")
         state, report, parts = outcome.state, outcome.report, outcome.parts
         in_integration = session.turns_in_integration + 1 if state.phase[0] == INTEGRATION else 0
-        view = ClientView(state, self.catalog, report)
+        view = ClientGraph(state, self.catalog, report)
         left = view.alliance < COLLAPSE * session.alliance_at_start
         closed_well = not left and in_integration >= TURNS_TO_CLOSE
         truncated = not (left or closed_well) and int(state.turn[0]) >= self.max_turns
@@ -239,11 +239,12 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         return self._observation()
 
     @property
-    def client_view(self) -> ClientView:
+    def client_view(self) -> ClientGraph:
         """The true client by name, for researchers."""
         if self._session is None:
             raise ResetNeeded("no client yet; call reset() first")
-        return ClientView(self._session.state, self.catalog, self._session.report)
+        session = self._session
+        return ClientGraph(session.state, self.catalog, session.report, person=session.person, settings=self.settings)
 
     @property
     def person(self) -> Person:

@@ -7,11 +7,11 @@ from typing import Protocol
 import numpy as np
 
 from client_graph.catalog import Catalog
+from client_graph.client import ClientGraph
 from client_graph.drive import HIGH
 from client_graph.personhood import Person
 from client_graph.rows import VoiceRow
 from client_graph.turn import TurnReport
-from client_graph.view import ClientView
 from judges.protocol import Turn
 
 # A session opens defended, and a goodbye is either guarded (A) or at rest (D): only those lines are written.
@@ -22,7 +22,7 @@ _PHASE_OF_LINES = {"opening": dict.fromkeys("ABCD", "A"), "closing": {"A": "A", 
 class SpeakingTurn:
     """What a voice may know: it is the client's own, so it sees the true state."""
 
-    view: ClientView
+    view: ClientGraph
     person: Person
     moment: str  # opening, ordinary, moved, hurt or closing
     history: tuple[Turn, ...]
@@ -64,7 +64,7 @@ def moment_of(report: TurnReport | None, composite: float) -> str:
     return "ordinary"
 
 
-def private_reasoning(view: ClientView) -> str:
+def private_reasoning(view: ClientGraph) -> str:
     """What is true of the client now, in the tables' own sentences about the nodes that matter most."""
     sentences = []
     for name in view.matters_now(3):

@@ -9,8 +9,8 @@ from agents.lm.adapters import AdapterSets
 from agents.lm.device import mx
 from agents.lm.lora import LoraSettings, fresh, inject
 from client_graph.catalog import load_catalog
+from client_graph.client import ClientGraph
 from client_graph.personhood import draw
-from client_graph.view import ClientView
 from envs.voice import SpeakingTurn, Utterance, VoiceFailure
 from judges.protocol import Turn
 
@@ -21,7 +21,7 @@ def speaking(
     seed: int = 0, history: tuple[Turn, ...] = (Turn("I don't know.", "", "What is it like?"),)
 ) -> SpeakingTurn:
     state, people = draw(CATALOG, np.random.default_rng(seed))
-    return SpeakingTurn(ClientView(state, CATALOG), people[0], "ordinary", history, np.random.default_rng(seed))
+    return SpeakingTurn(ClientGraph(state, CATALOG), people[0], "ordinary", history, np.random.default_rng(seed))
 
 
 def parts() -> tuple[object, AdapterSets]:

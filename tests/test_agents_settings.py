@@ -50,7 +50,9 @@ def test_all_mistakes_in_one_error_with_a_cure(tmp_path: Path) -> None:
         assert part in text
 
 
-@pytest.mark.parametrize("text", ["[run]\nseed = 1\nseed = 2\n", "not toml", "[run]\nseed = nan\n"])
+@pytest.mark.parametrize(
+    "text", ["[run]\nseed = 1\nseed = 2\n", "not toml", "[run]\nseed = nan\n", '[environment]\ncatalog = ""\n']
+)
 def test_what_is_no_settings_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text(text)

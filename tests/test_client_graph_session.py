@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from strategies import states
+from hypothesis import given
 
 from client_graph.catalog import load_catalog
 from client_graph.personhood import draw
 from client_graph.session import arrive, end_session, measure
 from client_graph.state import ClientState
+from client_graph.testing import states
 from client_graph.turn import advance
 
 CATALOG = load_catalog()
@@ -36,8 +36,7 @@ def test_the_means_count_dissociation_as_its_absence() -> None:
     assert int((ADAPTIVE & FALLS).sum()) == 1
 
 
-@given(state=states(3))
-@settings(max_examples=15, deadline=None)
+@given(state=states(CATALOG, 3))
 def test_ending_a_session_is_pure_and_leads_to_phase_a(state: ClientState) -> None:
     state.turn[:], state.deepest_phase[:] = 20, state.phase
     kept = state.snapshot()

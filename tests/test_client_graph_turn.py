@@ -1,11 +1,12 @@
-"""The whole turn: against the plain reference, in range, pure, the same alone and in a batch."""
+"""The turn of the default person: against the plain reference, extremes, chance, and what can be told by hand.
+
+Laws that hold for any person are in test_client_graph_laws.py.
+"""
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import catalogs, score_sequences, scores, seeds, states
 
 from client_graph.catalog import load_catalog
 from client_graph.drive import ScoreError
@@ -14,11 +15,11 @@ from client_graph.personhood import draw
 from client_graph.session import measure
 from client_graph.settings import ClientSettings
 from client_graph.state import ClientState
-from client_graph.turn import TurnReport, advance
+from client_graph.testing import differences, one_turn, out_of_range, score_sequences, scores, seeds, states
+from client_graph.turn import advance
 
 CATALOG = load_catalog()
 ATTUNEMENT = DIMENSIONS.index("attunement")
-STATE_FIELDS = ("levels", "buckets", "loa", "axes", "tmog", "attunement")
 
 
 def someone(seed: int = 0, clients: int = 1, stage: int | None = None) -> ClientState:
@@ -26,41 +27,30 @@ def someone(seed: int = 0, clients: int = 1, stage: int | None = None) -> Client
 
 
 @given(data=st.data(), kind=st.sampled_from(["excess", "literal"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20)
 def test_turn_equals_the_plain_reference(data: st.DataObject, kind: str) -> None:
-    catalog = data.draw(catalogs)
-    state, judged = data.draw(states(2, catalog)), data.draw(scores(2))
-    judged[:, ATTUNEMENT] = np.maximum(judged[:, ATTUNEMENT], 3.5)
-    rules = ClientSettings(drive=kind)
-    after, report = advance(state, judged, catalog, rules)
-    for i in range(2):
-        expected = reference.one_turn(state, i, judged[i].tolist(), catalog, rules)
-        for name, value in expected.items():
-            found = getattr(after if name in STATE_FIELDS else report, name)[i]
-            np.testing.assert_allclose(found, value, rtol=0, atol=1e-12, err_msg=name)
-        assert after.phase[i] == state.phase[i] + expected["phase_step"]
+    """Paper 324-386, in the default catalog; in any catalog: test_client_graph_laws.py."""
+    state, judged = data.draw(states(CATALOG, 2)), data.draw(scores(2))
+    rules = ClientSettings(drive=kind, tmog_noise=0.0)
+    after, report = advance(state, judged, CATALOG, rules)
+    assert differences(state, judged, after, report, CATALOG, rules) == []
 
 
-def assert_in_range(state: ClientState) -> None:
-    bounds = {
-        "levels": (0, 10), "tmog": (0, 10), "buckets": (0, 1), "loa": (-10, 10), "axes": (-10, 10), "attunement": (0, 1),
-        "axes_window": (0, 30), "phase": (0, 3), "deepest_phase": (0, 3), "stage": (0, 3), "stance": (0, 2),
-    }  # fmt: skip
-    for name, (low, high) in bounds.items():
-        array = getattr(state, name)
-        assert ((array >= low) & (array <= high)).all(), name  # NaN fails as well
-
-
-@given(data=st.data())
-@settings(max_examples=20, deadline=None)
-def test_everything_stays_in_range(data: st.DataObject) -> None:
-    catalog = data.draw(catalogs)
-    state = data.draw(states(1, catalog))
-    for judged in data.draw(score_sequences()):
-        state, report = advance(state, judged, catalog)
-        assert_in_range(state)
-        assert ((report.signals >= 0) & (report.signals <= 10)).all()
-        assert abs(int(report.phase_step[0])) <= 1
+def test_the_reference_tells_what_it_cannot_say_and_what_is_wrong() -> None:
+    state, judged = someone(), np.full((1, 12), 5.0)
+    judged[0, ATTUNEMENT] = 3.4
+    with pytest.raises(ValueError, match="no noise"):
+        one_turn(state, 0, judged[0].tolist(), CATALOG)
+    judged[0, ATTUNEMENT] = 9.0
+    after, report = advance(state, judged, CATALOG)
+    assert differences(state, judged, after, report, CATALOG) == []
+    for name in ("levels", "deepest_phase", "stream"):
+        wrong = after.snapshot()
+        getattr(wrong, name)[:] += getattr(wrong, name).dtype.type(1)
+        (problem,) = differences(state, judged, wrong, report, CATALOG)
+        assert f"client 0: {name}" in problem
+    other = report._replace(signals=report.signals + 1e-9, rupture=~report.rupture)
+    assert len(differences(state, judged, after, other, CATALOG)) == 2
 
 
 @pytest.mark.parametrize("extreme", [0.0, 10.0])
@@ -68,25 +58,8 @@ def test_bounds_hold_for_three_hundred_extreme_turns(extreme: float) -> None:
     state = someone(3, 4)
     for _ in range(300):
         state, _ = advance(state, np.full((4, 12), extreme), CATALOG)
-    assert_in_range(state)
+    assert out_of_range(state) == []
     assert (measure(state, CATALOG).coiling > 0.6).all() == (extreme == 0.0)
-
-
-@given(data=st.data())
-@settings(max_examples=20, deadline=None)
-def test_advance_is_pure_and_a_batch_is_its_singles_bit_for_bit(data: st.DataObject) -> None:
-    state, judged = data.draw(states(3)), data.draw(scores(3))
-    kept, kept_scores = state.snapshot(), judged.copy()
-    after, report = advance(state, judged, CATALOG)
-    assert state.same_as(kept)
-    assert judged.tobytes() == kept_scores.tobytes()
-    assert not any(np.shares_memory(a, b) for a, b in zip(state, after, strict=True))
-    for i in range(3):
-        alone, own_report = advance(state.take([i]), judged[[i]], CATALOG)
-        assert alone.same_as(after.take([i]))
-        for name, one, many in zip(TurnReport._fields, own_report, report, strict=True):
-            assert one[0].tobytes() == many[i].tobytes(), name
-    assert ClientState.stack([after.take([i]) for i in range(3)]).same_as(after)
 
 
 def test_a_snapshot_shares_nothing_and_leads_to_the_same_future() -> None:
@@ -101,10 +74,10 @@ def test_a_snapshot_shares_nothing_and_leads_to_the_same_future() -> None:
 
 
 @given(seed=seeds, dimension=st.integers(0, 11), data=st.data())
-@settings(max_examples=100, deadline=None)
 def test_a_worse_score_never_harms_less(seed: int, dimension: int, data: st.DataObject) -> None:
     worse, better = sorted((data.draw(st.floats(0, 10)), data.draw(st.floats(0, 10))))
-    state = data.draw(states(1, levels_anywhere=False))
+    state = someone(seed)
+    state.phase[:] = data.draw(st.integers(0, 3))
     judged = np.repeat(np.random.default_rng(seed).uniform(0, 10, (1, 12)), 2, axis=0)
     judged[0, dimension], judged[1, dimension] = worse, better
     after, _ = advance(state.take([0, 0]), judged, CATALOG)
@@ -128,7 +101,7 @@ def test_the_literal_drive_is_the_papers_product_and_not_monotone() -> None:
 
 
 @given(seed=seeds)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_beliefs_are_blurred_only_when_attunement_is_low_and_by_the_clients_own_stream(seed: int) -> None:
     state = someone(seed)
     steady, low = np.full((1, 12), 5.0), np.full((1, 12), 5.0)
@@ -195,7 +168,7 @@ def test_adaptation_events_count_thresholds_once() -> None:
 
 
 @given(sequence=score_sequences(longest=8))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_going_up_and_down_again_earns_nothing(sequence: list[np.ndarray]) -> None:
     """The events add up to where the client came from and got to, whatever way it took."""
     state = someone(4)

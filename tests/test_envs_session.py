@@ -24,9 +24,9 @@ from strategies import copied_tables
 
 import envs
 from client_graph.catalog import load_catalog
+from client_graph.client import ClientGraph
 from client_graph.names import PHASES
 from client_graph.personhood import draw
-from client_graph.view import ClientView
 from envs.session import SessionEnv
 from envs.snapshot import from_json, to_json
 from envs.types import ClientFailed, JudgeFailed
@@ -557,7 +557,7 @@ def test_the_authored_voice_is_never_without_a_line() -> None:
     for phase, coherence, moment, concern in product(range(4), ("odd", "even", "balanced"), moments, concerns):
         state.phase[:] = phase
         someone = type(person)(**(vars(person) | {"coherence": coherence, "concern": concern}))
-        turn = SpeakingTurn(ClientView(state, CATALOG), someone, moment, (), np.random.default_rng(0))
+        turn = SpeakingTurn(ClientGraph(state, CATALOG), someone, moment, (), np.random.default_rng(0))
         assert voice.fitting(turn, moment), (PHASES[phase], coherence, moment, concern)
 
 

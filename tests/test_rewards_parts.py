@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import scores, states
 
 from client_graph.catalog import load_catalog
 from client_graph.names import CONFIGS, DIMENSIONS
 from client_graph.tables import TableError
+from client_graph.testing import scores, states
 from client_graph.turn import TurnReport, advance
 from rewards.parts import RewardParts, stage_composite, stage_modifiers, turn_reward, with_stage_transition
 from rewards.settings import RewardSettings
@@ -146,8 +146,8 @@ def test_a_scale_of_zero_switches_a_part_off() -> None:
     assert turn_reward(judged(9.0), STAGE[0], moved, off).total[0] == 0.0
 
 
-@given(state=states(3), row=scores(3))
-@settings(max_examples=20, deadline=None)
+@given(state=states(CATALOG, 3), row=scores(3))
+@settings(max_examples=20)
 def test_the_parts_sum_to_the_total_and_each_client_has_its_own(state: object, row: np.ndarray) -> None:
     _, done = advance(state, row, CATALOG)  # type: ignore[arg-type]
     stage = state.stage  # type: ignore[attr-defined]

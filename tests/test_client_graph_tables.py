@@ -1,0 +1,122 @@
+"""Reading a table: what spreadsheet programs write, what is refused, and where a row stood."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from client_graph.rows import LoaThresholdRow, NameRow
+from client_graph.tables import TableError, line_of, read_table, table_folder, tables_hash
+
+
+def read(path: Path, data: str | bytes) -> tuple[list[NameRow], list[str]]:
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    problems: list[str] = []
+    return read_table(path, NameRow, problems), [problem.removeprefix(f"{path}") for problem in problems]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "names.csv"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "name,source\nZoë,a test\nKim,a test\n",
+        "\ufeffname,source\r\nZoë,a test\r\nKim,a test\r\n",
+        "name,source\rZoë,a test\rKim,a test",
+        'source , name\n"a test"," Zoë "\n\na test,Kim',
+    ],
+    ids=["plain", "byte order mark and CRLF", "CR", "other order, quotes, spaces and an empty line"],
+)
+def test_what_programs_write_is_read(table: Path, data: str) -> None:
+    rows, problems = read(table, data)
+    assert problems == []
+    assert [row.name for row in rows] == ["Zoë", "Kim"]
+
+
+def test_a_row_knows_its_line_and_a_changed_copy_does_not(table: Path) -> None:
+    rows, _ = read(table, "name,source\n\nAda,a test\nbad\nKim,a test\n")
+    assert [line_of(row) for row in rows] == [3, 5]
+    assert line_of(rows[0].model_copy(update={"name": "Lee"})) is None
+    assert rows[0] == NameRow(name="Ada", source="a test")
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("", ":1: found an empty file"),
+        ("name\nAda\n", "missing: source"),
+        ("name,source,mood\nAda,a test,up\n", "unknown: mood"),
+        ("name,source,\nAda,a test,\n", "unknown: a nameless one"),
+        ("name,name,source\nAda,Ada,a test\n", "doubled: name"),
+        ("name;source\nAda;a test\n", "Save with commas"),
+        ("name,source\nAda,a test, and more\n", ":2: found a row of another length"),
+        ("name,source\nAda\n", ":2: found a row of another length"),
+        ('name,source\n"Ada,a test\n', "Close every quotation mark"),
+        ('name,source\n"A"da,a test\n', ":2: not a CSV row"),
+        ('name,source\n"A\nda",a test\n', ":3: name: found a line break"),
+        ("name,source\nA\x1b[31mda,a test\n", ":2: name: found a line break or control character"),
+        ("name,source\nAda,\n", ":2: source: found ''"),
+        ("name,source\nZoë,a test\n".encode("latin-1"), ": not UTF-8 text"),
+        ("name,source\nZoë,a test\n".encode("utf-16"), ": not UTF-8 text"),
+    ],
+)
+def test_what_is_no_table_says_where_and_what_to_try(table: Path, data: str | bytes, told: str) -> None:
+    rows, problems = read(table, data)
+    assert rows == []
+    assert len(problems) == 1
+    assert told in problems[0]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-infinity", "0,5", "half", "", "1e400", "11"])
+def test_what_is_no_number_in_range_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "loa_thresholds.csv"
+    path.write_text(f'threshold,source\n"{number}",a test\n2.0,a test\n')
+    problems: list[str] = []
+    rows = read_table(path, LoaThresholdRow, problems)
+    assert [row.threshold for row in rows] == [2.0]
+    assert len(problems) == 1
+    assert f"{path}:2: threshold: found {number!r}" in problems[0]
+
+
+def test_a_link_is_followed_and_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "kept_elsewhere.csv").write_text("name,source\nAda,a test\n")
+    linked, pipe, folder, dangling = (tmp_path / f"{name}.csv" for name in ("linked", "pipe", "folder", "dangling"))
+    linked.symlink_to("kept_elsewhere.csv")
+    os.mkfifo(pipe)  # reading it would wait for ever
+    folder.mkdir()
+    dangling.symlink_to("nowhere.csv")
+    problems: list[str] = []
+    assert [row.name for row in read_table(linked, NameRow, problems)] == ["Ada"]
+    assert problems == []
+    for path, told in ((pipe, "found no regular file"), (folder, "found no regular file"), (dangling, "no such table")):
+        assert read_table(path, NameRow, problems) == []
+        assert told in problems.pop()
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name, found in (("file", "found a file"), ("nowhere", "found nothing")):
+        with pytest.raises(TableError, match=found):
+            table_folder(tmp_path / name)
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert table_folder(tmp_path / "link") == tmp_path.resolve()
+
+
+def test_the_hash_is_of_every_byte_and_of_which_table_it_is_in(tmp_path: Path) -> None:
+    def written(**tables: str) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name, text in tables.items():
+            (folder / f"{name}.csv").write_text(text)
+        return tables_hash(folder, ("one", "two"))
+
+    same = written(one="a\n", two="b\n")
+    assert written(one="a\n", two="b\n", notes="not a table") == same
+    others = [
+        written(one="a\r\n", two="b\n"), written(one="a\nb\n", two=""), written(one="", two="a\nb\n"), written(one="a\nb\n"),
+        written(one="b\n", two="a\n"),
+    ]  # fmt: skip
+    assert len({same, *others}) == 6
