@@ -149,7 +149,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
 
     def _put(self, session: SessionState) -> None:
         """The running session; its arrays are handed out to researchers, so nobody may write into them."""
-        for arrays in (session.state, session.report, session.next_state):
+        for arrays in (session.state, session.before, session.report, session.next_state):
             if arrays is not None:
                 read_only(arrays)
         self._session = session
@@ -208,6 +208,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
                 reasoning=words[1],
                 alliance_at_start=session.alliance_at_start,
                 history=history,
+                before=session.state,
                 report=report,
                 scores=(*session.scores, tuple(outcome.judgement.scores.tolist())),
                 turns_in_integration=in_integration,
@@ -244,7 +245,10 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         if self._session is None:
             raise ResetNeeded("no client yet; call reset() first")
         session = self._session
-        return ClientGraph(session.state, self.catalog, session.report, person=session.person, settings=self.settings)
+        return ClientGraph(
+            session.state, self.catalog, session.report, person=session.person, settings=self.settings,
+            before=session.before, scores=np.array(session.scores[-1:]) if session.scores else None,
+        )  # fmt: skip
 
     @property
     def person(self) -> Person:

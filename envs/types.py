@@ -48,6 +48,7 @@ class SessionState:
     reasoning: str  # and what it kept to itself
     alliance_at_start: float
     history: tuple[Turn, ...] = ()
+    before: ClientState | None = None  # the client before the last turn, which `report` tells of
     report: TurnReport | None = None
     scores: tuple[tuple[float, ...], ...] = ()  # the judge's, a row a turn
     turns_in_integration: int = 0

@@ -116,13 +116,17 @@ def of_one_sign(catalog: Catalog) -> Catalog:
     return with_rows(catalog, edges=kept)
 
 
-@given(data=st.data(), dimension=st.integers(0, 11))
-def test_a_worse_score_never_harms_less(data: st.DataObject, dimension: int) -> None:
+ranges = st.sampled_from(((0.0, 3.5), (6.5, 10.0), (0.0, 10.0)))  # where scores harm, where they help, anywhere
+two_scores = ranges.flatmap(lambda ends: st.tuples(st.floats(*ends), st.floats(*ends)))
+
+
+@given(data=st.data(), pair=two_scores)
+def test_a_worse_score_never_harms_less(data: st.DataObject, pair: tuple[float, float]) -> None:
     """Paper 333, DESIGN section 3: where help leads to health and harm away, in every node, bucket, LOA and axis."""
     catalog = of_one_sign(data.draw(catalogs(lawful=True)))
-    state, (first, second) = data.draw(states(catalog)), data.draw(scores(2))
-    judged = np.stack([first, first])
-    judged[:, dimension] = sorted((first[dimension], second[dimension]))
+    felt = st.sampled_from([DIMENSIONS.index(row.dimension) for row in catalog.rows["sensitivities"]])
+    state, judged = data.draw(states(catalog)), data.draw(scores()).repeat(2, axis=0)
+    judged[:, data.draw(felt)] = sorted(pair)
     after, report = advance(state.take([0, 0]), judged, catalog)
     for n, entry in enumerate(catalog.nodes):
         parts = (report.direct, report.through_edges, report.through_buckets)
