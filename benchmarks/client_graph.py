@@ -17,12 +17,14 @@ NumPy's BLAS and XLA take all cores they find; `--one-core` binds the whole proc
 """
 
 import argparse
+import hashlib
 import importlib.util
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -91,7 +93,7 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--quick", action="store_true", help="few and small repetitions, no compilation: about 20 seconds"
+        "--quick", action="store_true", help="few and short repetitions, no compilation: about half a minute"
     )
     parser.add_argument("--markdown", action="store_true", help="the tables as Markdown")
     parser.add_argument("--one-core", action="store_true", help="bind the process to one core")
@@ -101,7 +103,7 @@ def main() -> None:
     ):  # before NumPy and XLA count the cores: what is bound stays bound in a new process
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         os.execv(sys.executable, [sys.executable, *sys.argv])
-    print(f"load average {_load()} at the start; {_cores()} cores")
+    print(f"load average {_load()} at the start; {_cores()} cores; {cores_to_be_had():.1f} of two to be had")
     catalog = load_catalog()
     people, _ = draw(catalog, np.random.default_rng(1), DRAWN)
     largest = 16_384 if asked.quick else 65_536
@@ -110,7 +112,7 @@ def main() -> None:
     compete(contestants, rounds=7 if asked.quick else 40, least=0.003 if asked.quick else 0.01)
     show(contestants, asked.markdown)
     print("\n".join(flatness(contestants, largest) + told + start_up(compiling=not asked.quick)))
-    print(f"load average {_load()} at the end")
+    print(f"load average {_load()} at the end; {cores_to_be_had():.1f} of two cores to be had")
 
 
 def crowd(people: ClientState, clients: int) -> ClientState:
@@ -191,7 +193,9 @@ def compete(contestants: list[Contestant], rounds: int, least: float) -> None:
     for one in contestants:
         one.turn()  # compiles
         one.repeat()
-        one.turns = max(1, round(least / one.seconds[0]))
+        while one.seconds[-1] * one.turns < least:  # the first turns find cold caches and say too much
+            one.turns = max(one.turns + 1, min(8 * one.turns, round(1.2 * least / one.seconds[-1])))
+            one.repeat()
         one.seconds.clear()
         one.busy.clear()
     for _ in range(rounds):
@@ -214,7 +218,7 @@ def show(contestants: list[Contestant], markdown: bool) -> None:
         "us a client",
         "of CPU",
         f"to {BASELINE[0]} N=1",
-        "icarus/it",
+        "icarus on 1 / 2 threads, to it",
     )
     rows = [
         (
@@ -246,14 +250,16 @@ def flatness(contestants: list[Contestant], largest: int) -> list[str]:
     """What a client costs in the largest crowd, over what it costs among 256."""
     found = []
     for threads in ("1", "2"):
-        best = {
-            one.clients: one.best
-            for one in contestants
-            if (one.who, one.threads) == (f"{ENGINE}, in place", threads)
+        ours = {
+            one.clients: one for one in contestants if (one.who, one.threads) == (f"{ENGINE}, in place", threads)
         }  # fmt: skip
-        if largest in best:
-            cost = best[256] / best[largest]
-            found.append(f"cost of a client, N = {largest:,} over N = 256, {threads} threads: {cost:.2f}")
+        if largest in ours:
+            few, many = ours[256], ours[largest]
+            work = (min(many.busy) / largest) / (min(few.busy) / 256)
+            found.append(
+                f"cost of a client, N = {largest:,} over N = 256, {threads} thread(s): {few.best / many.best:.2f}, "
+                f"in processor time {work:.2f}"
+            )
     return found
 
 
@@ -305,6 +311,23 @@ def _fresh(environment: dict[str, str]) -> tuple[float, list[float]]:
         text=True,
     )  # fmt: skip
     return time.perf_counter() - start, [float(part) for part in done.stdout.split()]
+
+
+def cores_to_be_had() -> float:
+    """How much two threads do at once that need nothing of each other: near 1, no figure of two threads here says anything."""
+    data, best = bytes(16 << 20), []
+    for threads in (1, 2):
+        seconds = []
+        for _ in range(5):
+            workers = [threading.Thread(target=hashlib.sha256, args=(data,)) for _ in range(threads)]
+            start = time.perf_counter()
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            seconds.append(time.perf_counter() - start)
+        best.append(min(seconds))
+    return 2.0 * best[0] / best[1]
 
 
 def _cores() -> int:

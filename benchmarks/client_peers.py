@@ -155,7 +155,7 @@ class LoopClient:
         for name, axis, start in zip(AXES, before, origin, strict=True):
             distance = min(10.0, max(0.0, abs(axis) - self.rules.axis_rate * asked[name]))
             after.append(-distance if axis < 0.0 or (axis == 0.0 and start < 0.0) else distance)
-        size, whole, last = sum(map(abs, after)), sum(map(abs, origin)), self.facts["axes_window"][-1]
+        size, whole, last = (sum(map(abs, axes)) for axes in (after, origin, before))
         window = [*self.facts["axes_window"][1:], size]
         now, was = (max(0.0, min(1.0, 1.0 - s / whole)) if whole else 0.0 for s in (size, last))
         drift = window[-1] - window[0]
@@ -215,9 +215,10 @@ class LoopClient:
         rate = min(1.0, (rules.tmog_steady_rate + rules.tmog_good_rate * 0.1 * helped) * (1.0 - 0.1 * harmed))
         blur, stream, error = rules.tmog_noise * 0.1 * harmed, self.facts["stream"], 0.0
         for n, node in enumerate(nodes.values()):
-            belief = node["belief"] + rate * (node["level"] - node["belief"])
+            belief = node["belief"]
             if blur > 0.0:
                 belief += blur * _bell((stream + (n + 1) * STEP) & LOW_64)
+            belief += rate * (node["level"] - belief)
             node["belief"] = min(10.0, max(0.0, belief))
             error += abs(node["belief"] - node["level"])
         if blur > 0.0:
@@ -321,35 +322,35 @@ def matrices(catalog: Catalog, rules: Dynamics) -> Matrices:
     t = catalog.tables
     n, b = len(catalog.nodes), len(catalog.bucket_names)
     ask = np.zeros((24, n + b + 10))
-    np.add.at(ask, (t.sense_dimension, t.sense_node), t.sense_high)
-    np.add.at(ask, (12 + t.sense_dimension, t.sense_node), t.sense_low)
-    volatility = 0.1 * t.bucket_volatility[t.pour_bucket]
-    np.add.at(ask, (t.pour_dimension, n + t.pour_bucket), volatility * t.pour_high)
-    np.add.at(ask, (12 + t.pour_dimension, n + t.pour_bucket), volatility * t.pour_low)
+    np.add.at(ask, (t.sensitivities.dimension, t.sensitivities.node), t.sensitivities.high)
+    np.add.at(ask, (12 + t.sensitivities.dimension, t.sensitivities.node), t.sensitivities.low)
+    volatility = 0.1 * t.buckets.volatility[t.bucket_scores.bucket]
+    np.add.at(ask, (t.bucket_scores.dimension, n + t.bucket_scores.bucket), volatility * t.bucket_scores.high)
+    np.add.at(ask, (12 + t.bucket_scores.dimension, n + t.bucket_scores.bucket), volatility * t.bucket_scores.low)
     for column, dimension, weight in (
-        (n + b + t.adapt_loa, t.adapt_dimension, 0.1 * rules.loa_rate * t.adapt_weight),
-        (n + b + 7 + t.turn_axis, t.turn_dimension, 0.1 * rules.axis_rate * t.turn_weight),
+        (n + b + t.loa_scores.loa, t.loa_scores.dimension, 0.1 * rules.loa_rate * t.loa_scores.weight),
+        (n + b + 7 + t.axis_scores.axis, t.axis_scores.dimension, 0.1 * rules.axis_rate * t.axis_scores.weight),
     ):
         np.add.at(ask, (dimension, column), weight)
         np.add.at(ask, (12 + dimension, column), -weight)
-    parts, bipolar = _edge_features(catalog, rules), np.flatnonzero(t.direction == 2)
+    parts, bipolar = _edge_features(catalog, rules), np.flatnonzero(t.nodes.direction == 2)
     needed = np.flatnonzero(np.isin(parts["prerequisite"], bipolar))
     core, couple, show = np.zeros(n), np.zeros((b, n)), np.zeros((n, 5))
     core[t.alliance_nodes] = 0.1 / len(t.alliance_nodes)
-    np.add.at(couple, (t.couple_bucket, t.couple_node), t.couple_coefficient)
-    np.add.at(show, (t.signal_node, t.signal_of), t.signal_weight)
-    share, good = t.weight / t.weight_sum[0], t.bucket_adaptive
-    inverted = good & t.bucket_falls
+    np.add.at(couple, (t.bucket_nodes.bucket, t.bucket_nodes.node), t.bucket_nodes.coefficient)
+    np.add.at(show, (t.signal_nodes.node, t.signal_nodes.signal), t.signal_nodes.weight)
+    share, good = t.nodes.share, t.buckets.adaptive == 1
+    inverted = good & (t.buckets.falls == 1)
     never = np.full((4, 1), np.inf)
     return Matrices(
-        ask=ask, top=np.where(t.direction == 2, 5.0, 10.0), bipolar=bipolar, needed_column=needed,
+        ask=ask, top=np.where(t.nodes.direction == 2, 5.0, 10.0), bipolar=bipolar, needed_column=needed,
         needed_bipolar=np.searchsorted(bipolar, parts["prerequisite"][needed]),
         yielding=np.ascontiguousarray(t.yielding.T), core=core, engagement=int(t.engagement_node[0]), couple=couple,
-        tight=share * np.choose(t.direction, [-0.1, 0.1, -0.2]), tight_offset=float(share[t.direction != 1].sum()),
+        tight=share * np.choose(t.nodes.direction, [-0.1, 0.1, -0.2]), tight_offset=float(share[t.nodes.direction != 1].sum()),
         mood=np.where(good, np.where(inverted, -1.0, 1.0) / good.sum(), -1.0 / max(1, (~good).sum())),
         mood_offset=float(inverted.sum() / good.sum()), loa_thresholds=t.loa_thresholds,
         phase_forward=np.hstack([t.phase_forward, never]), phase_back=np.hstack([-never, t.phase_back]),
-        show=show, show_offset=t.signal_offset, show_phase=t.signal_phase, **parts,
+        show=show, show_offset=t.signals.offset, show_phase=t.signals.phase.T, **parts,
     )  # fmt: skip
 
 
@@ -359,20 +360,20 @@ def _edge_features(catalog: Catalog, rules: Dynamics) -> dict[str, Any]:
     n, kinds = len(catalog.nodes), len(EDGE_TYPES)
     kind = np.repeat(np.arange(kinds), np.diff(t.edge_start))
     of = {name: np.flatnonzero(kind == k) for k, name in enumerate(EDGE_TYPES)}
-    weight = rules.source_damping * rules.target_damping * t.edge_weight
+    weight = rules.source_damping * rules.target_damping * t.edges.weight
     plain = np.zeros((n, n))
     for name, sign in (("reinforcing", 1.0), ("paired", 1.0), ("suppressive", -1.0)):
-        np.add.at(plain, (t.edge_source[of[name]], t.edge_target[of[name]]), sign * weight[of[name]])
-    np.add.at(plain, (t.edge_target[of["paired"]], t.edge_source[of["paired"]]), weight[of["paired"]])
+        np.add.at(plain, (t.edges.source[of[name]], t.edges.target[of[name]]), sign * weight[of[name]])
+    np.add.at(plain, (t.edges.target[of["paired"]], t.edges.source[of["paired"]]), weight[of["paired"]])
     carry, parts = [plain], {}
     for name, extra in (
-        ("protective", None), ("compensatory", None), ("prerequisite", t.edge_threshold[:, None]), ("gated", t.edge_gate),
+        ("protective", None), ("compensatory", None), ("prerequisite", t.edges.threshold[:, None]), ("gated", t.edges.gate),
         ("paradoxical", None),
     ):  # fmt: skip
-        key = t.edge_source[:, None] if extra is None else np.column_stack([t.edge_source, extra])
+        key = t.edges.source[:, None] if extra is None else np.column_stack([t.edges.source, extra])
         features, row = np.unique(key[of[name]], axis=0, return_inverse=True)
         block = np.zeros((len(features), n))
-        np.add.at(block, (row.ravel(), t.edge_target[of[name]]), weight[of[name]])
+        np.add.at(block, (row.ravel(), t.edges.target[of[name]]), weight[of[name]])
         carry.append(block)
         parts[name] = features[:, 0].astype(np.int64)
         if name == "prerequisite":
@@ -413,7 +414,7 @@ def array_turn(
     unmoved = whole == 0.0
     whole = xp.where(unmoved, 1.0, whole)
     now = xp.where(unmoved, 0.0, xp.clip(1.0 - size / whole, 0.0, 1.0))
-    was = xp.where(unmoved, 0.0, xp.clip(1.0 - state.axes_window[:, -1] / whole, 0.0, 1.0))
+    was = xp.where(unmoved, 0.0, xp.clip(1.0 - xp.abs(state.axes).sum(axis=1) / whole, 0.0, 1.0))
     drift = window[:, -1] - window[:, 0]
 
     # Nodes: bipolar ones by their nearness to 5 until all has arrived; `above` says on which side each lies.
@@ -444,9 +445,8 @@ def array_turn(
 
     helped, harmed = 0.1 * helping[:, ATTUNEMENT], 0.1 * harming[:, ATTUNEMENT]
     rate = xp.minimum(1.0, (rules.tmog_steady_rate + rules.tmog_good_rate * helped) * (1.0 - harmed))
-    belief = state.tmog + rate[:, None] * (levels - state.tmog)
-    belief, stream = blurred(belief, rules.tmog_noise * harmed, state.stream)
-    belief = xp.clip(belief, 0.0, 10.0)
+    belief, stream = blurred(state.tmog, rules.tmog_noise * harmed, state.stream)
+    belief = xp.clip(belief + rate[:, None] * (levels - belief), 0.0, 10.0)
     attunement = 1.0 - xp.abs(belief - levels).sum(axis=1) / (10.0 * n)
 
     tight, mood = place @ m.tight + m.tight_offset, buckets @ m.mood + m.mood_offset
@@ -543,6 +543,7 @@ def _crossed(thresholds: np.ndarray, levels: np.ndarray) -> np.ndarray:
 def _blurred(belief: np.ndarray, blur: np.ndarray, stream: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     unsure = np.flatnonzero(blur > 0.0)
     if len(unsure):
+        belief = belief.copy()
         belief[unsure] += blur[unsure, None] * _bells(np, stream[unsure], belief.shape[1])
         stream = stream.copy()
         stream[unsure] += np.uint64(_used(belief.shape[1]))

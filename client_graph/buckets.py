@@ -6,17 +6,17 @@ from client_graph.graph import apply_changes
 
 @compiled
 def update_buckets(buckets, helping, harming, tables, moved):  # type: ignore[no-untyped-def]
-    """Move `buckets` (16, lanes) in place; what each truly moved is written to `moved` (16, lanes).
+    """Move `buckets` (B, lanes) in place; what each truly moved is written to `moved` (B, lanes).
 
     Δ_b = volatility_b · Σ_d (help_d / 10 · high_db + harm_d / 10 · low_db), the level kept in [0, 1]   (DIM_TO_BUCKET)
     """
     moved[:] = 0.0
-    for s in range(tables.pour_bucket.shape[0]):
-        b, d, high, low = tables.pour_bucket[s], tables.pour_dimension[s], tables.pour_high[s], tables.pour_low[s]
+    for row in tables.bucket_scores:
+        b, d, high, low = row.bucket, row.dimension, row.high, row.low
         for k in range(moved.shape[1]):
             moved[b, k] += 0.1 * (helping[d, k] * high + harming[d, k] * low)
     for b in range(buckets.shape[0]):
-        volatility = tables.bucket_volatility[b]
+        volatility = tables.buckets[b].volatility
         for k in range(moved.shape[1]):
             before = buckets[b, k]
             buckets[b, k] = min(1.0, max(0.0, before + volatility * moved[b, k]))
@@ -32,14 +32,15 @@ def bucket_means(buckets, tables, adaptive, maladaptive):  # type: ignore[no-unt
     adaptive[:], maladaptive[:] = 0.0, 0.0
     well, ill = 0, 0
     for b in range(buckets.shape[0]):
-        if not tables.bucket_adaptive[b]:
+        bucket = tables.buckets[b]
+        if not bucket.adaptive:
             ill += 1
             for k in range(adaptive.shape[0]):
                 maladaptive[k] += buckets[b, k]
         else:
             well += 1
             for k in range(adaptive.shape[0]):
-                adaptive[k] += 1.0 - buckets[b, k] if tables.bucket_falls[b] else buckets[b, k]
+                adaptive[k] += 1.0 - buckets[b, k] if bucket.falls else buckets[b, k]
     for k in range(adaptive.shape[0]):
         adaptive[k] /= well
         maladaptive[k] /= ill
@@ -49,8 +50,8 @@ def bucket_means(buckets, tables, adaptive, maladaptive):  # type: ignore[no-unt
 def couple_buckets_to_nodes(levels, bucket_moved, tables, moved):  # type: ignore[no-untyped-def]
     """apply_bucket_coiling_interactions: a bucket's change feeds its nodes; Δ_n = Σ_b coefficient_bn · Δ_b (paper 356)."""
     moved[:] = 0.0
-    for c in range(tables.couple_node.shape[0]):
-        n, b, coefficient = tables.couple_node[c], tables.couple_bucket[c], tables.couple_coefficient[c]
+    for row in tables.bucket_nodes:
+        b, n, coefficient = row.bucket, row.node, row.coefficient
         for k in range(moved.shape[1]):
             moved[n, k] += coefficient * bucket_moved[b, k]
     apply_changes(levels, moved, tables)
@@ -58,13 +59,14 @@ def couple_buckets_to_nodes(levels, bucket_moved, tables, moved):  # type: ignor
 
 @compiled
 def erode(buckets, at_start, tables):  # type: ignore[no-untyped-def]
-    """Between sessions part of the progress is lost, harm is not undone; (16,) each, `at_start` as the client came.
+    """Between sessions part of the progress is lost, harm is not undone; (B,) each, `at_start` as the client came.
 
     progress_b = what the bucket moved toward health since the start;   progress_b <- (1 - decay_b) progress_b  if > 0
     """
     for b in range(buckets.shape[0]):
-        filling = tables.bucket_adaptive[b] and not tables.bucket_falls[b]
+        bucket = tables.buckets[b]
+        filling = bucket.adaptive and not bucket.falls
         change = buckets[b] - at_start[b]
         progress = change if filling else -change
         if progress > 0.0:
-            buckets[b] = at_start[b] + (1.0 - tables.bucket_decay[b]) * change
+            buckets[b] = at_start[b] + (1.0 - bucket.decay) * change

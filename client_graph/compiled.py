@@ -12,8 +12,8 @@ from numba.core import config
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Clients are taken in blocks: within a block every array is (rows, lanes), a lane a client, so that one instruction serves
-# several clients. 64 lanes keep a block's scratch in the second-level cache; wider gained nothing (benchmarks/client_graph.py).
-LANES = 64
+# several clients. 72: a multiple of 8, and no power of two, whose rows would all fall on the same lines of the cache.
+LANES = 72
 
 
 def _sources_hash() -> str:

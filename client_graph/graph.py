@@ -16,10 +16,10 @@ MIDDLE = 5.0
 def coiling_of(level, direction):  # type: ignore[no-untyped-def]
     """Distance from health, in [0, 1], of one node: (10 - l)/10, l/10 or |l - 5|/5 by direction."""
     if direction == INCREASE:
-        return (TOP - level) / TOP
+        return (TOP - level) * 0.1
     if direction == DECREASE:
-        return level / TOP
-    return abs(level - MIDDLE) / MIDDLE
+        return level * 0.1
+    return abs(level - MIDDLE) * 0.2
 
 
 @compiled
@@ -48,7 +48,7 @@ def tightness(levels, tables):  # type: ignore[no-untyped-def]
     """(n,) distance from health, in [0, 1], of each node of one client; `levels` (n,)."""
     tight = np.empty(levels.shape[0])
     for n in range(levels.shape[0]):
-        tight[n] = coiling_of(levels[n], tables.direction[n])
+        tight[n] = coiling_of(levels[n], tables.nodes[n].direction)
     return tight
 
 
@@ -57,7 +57,7 @@ def coiling(levels, tables, out):  # type: ignore[no-untyped-def]
     """Mean coiling tightness, `out` (lanes,) in [0, 1]: the weighted mean over nodes; `levels` (n, lanes)."""
     out[:] = 0.0
     for n in range(levels.shape[0]):
-        direction, share = tables.direction[n], tables.weight[n] / tables.weight_sum[0]
+        direction, share = tables.nodes[n].direction, tables.nodes[n].share
         for k in range(out.shape[0]):
             out[k] += share * coiling_of(levels[n, k], direction)
 
@@ -68,37 +68,41 @@ def alliance(levels, tables, out):  # type: ignore[no-untyped-def]
     out[:] = 0.0
     for n in tables.alliance_nodes:
         for k in range(out.shape[0]):
-            out[k] += levels[n, k] / TOP
+            out[k] += levels[n, k]
     for k in range(out.shape[0]):
-        out[k] /= tables.alliance_nodes.shape[0]
+        out[k] /= TOP * tables.alliance_nodes.shape[0]
 
 
 @compiled
-def direct_changes(levels, helping, harming, phase, stage, tables, dynamics, out):  # type: ignore[no-untyped-def]
+def engagement(levels, tables, floor, out):  # type: ignore[no-untyped-def]
+    """How far the client is in the room, `out` (lanes,) in [floor, 1]: level / 10 of the engagement node (paper 349)."""
+    n = tables.engagement_node[0]
+    for k in range(out.shape[0]):
+        out[k] = max(floor, levels[n, k] / TOP)
+
+
+@compiled
+def direct_changes(helping, harming, phase, stage, engaged, tables, gain, out):  # type: ignore[no-untyped-def]
     """What the judge's scores ask of each node; `helping`, `harming` (12, lanes), `out` (n, lanes) is written.
 
     δ_n = (Σ_d help_d high_dn + harm_d low_dn) · phase_weight_n · engagement · 1 / (1 + β_n)
     """
     out[:] = 0.0
-    for s in range(tables.sense_node.shape[0]):
-        n, d, high, low = tables.sense_node[s], tables.sense_dimension[s], tables.sense_high[s], tables.sense_low[s]
+    for row in tables.sensitivities:
+        n, d, high, low = row.node, row.dimension, row.high, row.low
         for k in range(out.shape[1]):
             out[n, k] += helping[d, k] * high + harming[d, k] * low
-    engagement = np.empty(out.shape[1])
-    for k in range(out.shape[1]):
-        felt = levels[tables.engagement_node[0], k] / TOP
-        engagement[k] = dynamics.node_gain * max(dynamics.engagement_floor, felt)
-    now = 4 * stage + phase
+    now, reach = 4 * stage + phase, gain * engaged
     for n in range(out.shape[0]):
         for k in range(out.shape[1]):
-            out[n, k] *= engagement[k] * tables.yielding[n, now[k]]
+            out[n, k] *= reach[k] * tables.yielding[n, now[k]]
 
 
 @compiled
 def apply_changes(levels, changes, tables):  # type: ignore[no-untyped-def]
     """Move `levels` (n, lanes) in place by `changes` (n, lanes), which then hold what each node truly moved."""
     for n in range(levels.shape[0]):
-        if tables.direction[n] == BIPOLAR:
+        if tables.nodes[n].direction == BIPOLAR:
             for k in range(levels.shape[1]):
                 before = levels[n, k]
                 levels[n, k] = move(before, changes[n, k], BIPOLAR)

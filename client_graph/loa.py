@@ -15,8 +15,8 @@ def update_loa(loa, helping, harming, tables, dynamics, moved, events):  # type:
     """
     moved[:], events[:] = 0.0, 0
     before = np.empty(moved.shape[1])
-    for s in range(tables.adapt_loa.shape[0]):
-        c, d, weight = tables.adapt_loa[s], tables.adapt_dimension[s], tables.adapt_weight[s]
+    for row in tables.loa_scores:
+        c, d, weight = row.loa, row.dimension, row.weight
         for k in range(moved.shape[1]):
             moved[c, k] += 0.1 * (helping[d, k] - harming[d, k]) * weight
     for c in range(loa.shape[0]):

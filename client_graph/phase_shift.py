@@ -14,10 +14,13 @@ def phase_score(mood_shift, coiling_shift, alliance, dynamics):  # type: ignore[
 
 
 @compiled
-def next_phase(phase, score, stage, tables):  # type: ignore[no-untyped-def]
-    """The phase (0..3) after `score`: at most one step, forward at or above its threshold, back at or below its own."""
-    if phase < 3 and score >= tables.phase_forward[stage, phase]:
+def next_phase(phase, score, forward, back):  # type: ignore[no-untyped-def]
+    """The phase (0..3) after `score`: at most one step, forward at or above its threshold, back at or below its own.
+
+    `forward`, `back` (3,): the thresholds of the client's stage, A->B, B->C, C->D and B->A, C->B, D->C.
+    """
+    if phase < 3 and score >= forward[phase]:
         return phase + 1
-    if phase > 0 and score <= tables.phase_back[stage, phase - 1]:
+    if phase > 0 and score <= back[phase - 1]:
         return phase - 1
     return phase

@@ -67,38 +67,38 @@ def arriving_changes(levels, moved, alliance, stage, tables, dynamics, out):  # 
     out[:] = 0.0
     lanes = out.shape[1]
     damping = dynamics.source_damping * dynamics.target_damping
-    start, source, target = tables.edge_start, tables.edge_source, tables.edge_target
-    for e in range(start[REINFORCING], start[REINFORCING + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+    start, edges = tables.edge_start, tables.edges
+    for edge in edges[start[REINFORCING] : start[REINFORCING + 1]]:
+        s, t, w = edge.source, edge.target, damping * edge.weight
         for k in range(lanes):
             out[t, k] += w * reinforcing(moved[s, k])
-    for e in range(start[PROTECTIVE], start[PROTECTIVE + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+    for edge in edges[start[PROTECTIVE] : start[PROTECTIVE + 1]]:
+        s, t, w = edge.source, edge.target, damping * edge.weight
         for k in range(lanes):
             out[t, k] += w * protective(moved[s, k], alliance[k])
-    for e in range(start[COMPENSATORY], start[COMPENSATORY + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+    for edge in edges[start[COMPENSATORY] : start[COMPENSATORY + 1]]:
+        s, t, w = edge.source, edge.target, damping * edge.weight
         for k in range(lanes):
             out[t, k] += w * compensatory(moved[s, k])
-    for e in range(start[SUPPRESSIVE], start[SUPPRESSIVE + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+    for edge in edges[start[SUPPRESSIVE] : start[SUPPRESSIVE + 1]]:
+        s, t, w = edge.source, edge.target, damping * edge.weight
         for k in range(lanes):
             out[t, k] += w * suppressive(moved[s, k])
-    for e in range(start[PREREQUISITE], start[PREREQUISITE + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+    for edge in edges[start[PREREQUISITE] : start[PREREQUISITE + 1]]:
+        s, t, w, threshold = edge.source, edge.target, damping * edge.weight, edge.threshold
         for k in range(lanes):
-            out[t, k] += w * prerequisite(moved[s, k], levels[s, k], tables.edge_threshold[e])
-    for e in range(start[PAIRED], start[PAIRED + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+            out[t, k] += w * prerequisite(moved[s, k], levels[s, k], threshold)
+    for edge in edges[start[PAIRED] : start[PAIRED + 1]]:
+        s, t, w = edge.source, edge.target, damping * edge.weight
         for k in range(lanes):
             out[t, k] += w * paired(moved[s, k])
             out[s, k] += w * paired(moved[t, k])
-    for e in range(start[GATED], start[GATED + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+    for edge in edges[start[GATED] : start[GATED + 1]]:
+        s, t, w, gate = edge.source, edge.target, damping * edge.weight, edge.gate
         for k in range(lanes):
-            out[t, k] += w * gated(moved[s, k], tables.edge_gate[e, stage[k]])
-    for e in range(start[PARADOXICAL], start[PARADOXICAL + 1]):
-        s, t, w = source[e], target[e], damping * tables.edge_weight[e]
+            out[t, k] += w * gated(moved[s, k], gate[stage[k]])
+    for edge in edges[start[PARADOXICAL] : start[PARADOXICAL + 1]]:
+        s, t, w = edge.source, edge.target, damping * edge.weight
         for k in range(lanes):
             out[t, k] += w * paradoxical(moved[s, k], stage[k])
 

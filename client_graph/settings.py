@@ -61,10 +61,10 @@ class ClientSettings(BaseModel):
         0.4, ge=0, description="Standard deviation of new error at attunement 0 (none above 3.5)."
     )
     phase_mood_gain: float = Field(
-        8.2, gt=0, description="Scales bucket shifts in the phase score (calibrated; paper map)."
+        8.3, gt=0, description="Scales bucket shifts in the phase score (calibrated; paper map)."
     )
     phase_coiling_gain: float = Field(
-        3.0, gt=0, description="Scales coiling shifts in the phase score (calibrated; paper map)."
+        3.3, gt=0, description="Scales coiling shifts in the phase score (calibrated; paper map)."
     )
     stance_lock_turns: int = Field(
         3, ge=0, description="First turns of a session locked to rapport_building (paper 414)."

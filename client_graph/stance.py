@@ -21,14 +21,15 @@ RUPTURE = 3.5  # mean of attunement and safety below the rubric's "poor" edge
 def client_signals(levels, phase, tables, out):  # type: ignore[no-untyped-def]
     """What shows of the client now, `out` (5, lanes) in [0, 10]: signed weighted sum of nodes times the phase's factor."""
     for s in range(out.shape[0]):
-        out[s] = tables.signal_offset[s]
-    for c in range(tables.signal_node.shape[0]):
-        s, n, weight = tables.signal_of[c], tables.signal_node[c], tables.signal_weight[c]
+        out[s] = tables.signals[s].offset
+    for row in tables.signal_nodes:
+        s, n, weight = row.signal, row.node, row.weight
         for k in range(out.shape[1]):
             out[s, k] += weight * levels[n, k]
     for s in range(out.shape[0]):
+        factor = tables.signals[s].phase
         for k in range(out.shape[1]):
-            out[s, k] = min(10.0, max(0.0, out[s, k] * tables.signal_phase[phase[k], s]))
+            out[s, k] = min(10.0, max(0.0, out[s, k] * factor[phase[k]]))
 
 
 @compiled

@@ -13,8 +13,8 @@ def update_axes(axes, axes_start, helping, harming, tables, dynamics, moved):  #
     away from it, on the side where the axis lies (from zero: the side where the client started).
     """
     moved[:] = 0.0
-    for s in range(tables.turn_axis.shape[0]):
-        a, d, weight = tables.turn_axis[s], tables.turn_dimension[s], tables.turn_weight[s]
+    for row in tables.axis_scores:
+        a, d, weight = row.axis, row.dimension, row.weight
         for k in range(moved.shape[1]):
             moved[a, k] += 0.1 * (helping[d, k] - harming[d, k]) * weight
     for a in range(axes.shape[0]):

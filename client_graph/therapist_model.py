@@ -3,6 +3,7 @@
 import numpy as np
 
 from client_graph.compiled import compiled
+from client_graph.graph import TOP
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -36,33 +37,37 @@ def bell(word):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def blur(beliefs, spread, stream):  # type: ignore[no-untyped-def]
+    """belief += spread · ε, one client's (n,) in place; returns the stream as it stands after n draws."""
+    for n in range(beliefs.shape[0]):
+        beliefs[n] += spread * bell(random_word(stream, n + 1))
+    return stream + np.uint64(beliefs.shape[0]) * _STEP
+
+
+@compiled
 def update_tmog(tmog, first, levels, helping, harming, dynamics, streams, error):  # type: ignore[no-untyped-def]
     """Move the beliefs of the clients from `first` on: `tmog` (N, n) in place, `streams` (N,) where chance was used.
 
     `levels` (n, lanes); `helping`, `harming` (lanes,) in [0, 10], the drives of the attunement dimension; `error` (lanes,)
     is written: Σ_n |belief_n - level_n|.
 
-    belief += (steady + good · help / 10) · (1 - harm / 10) · (level - belief)
-    belief += noise · harm / 10 · ε,   ε of variance 1, drawn only when attunement is low;   kept in [0, 10]
+    belief += noise · harm / 10 · ε,   ε of variance 1, drawn only when attunement is low
+    belief += (steady + good · help / 10) · (1 - harm / 10) · (level - belief),   kept in [0, 10]
     """
     error[:] = 0.0
-    rate, blur = np.empty(error.shape[0]), np.empty(error.shape[0])
+    rate = np.empty(error.shape[0])
     for k in range(error.shape[0]):
         learning = (dynamics.tmog_steady_rate + dynamics.tmog_good_rate * 0.1 * helping[k]) * (1.0 - 0.1 * harming[k])
-        rate[k], blur[k] = min(1.0, learning), dynamics.tmog_noise * 0.1 * harming[k]
-    blurred = blur.max() > 0.0
+        rate[k] = min(1.0, learning)
+        spread = dynamics.tmog_noise * 0.1 * harming[k]
+        if spread > 0.0:
+            streams[first + k] = blur(tmog[first + k], spread, streams[first + k])
     for n in range(levels.shape[0]):
         for k in range(error.shape[0]):
             belief = tmog[first + k, n]
-            belief += rate[k] * (levels[n, k] - belief)
-            if blurred:
-                belief += blur[k] * bell(random_word(streams[first + k], n + 1))
-            belief = min(10.0, max(0.0, belief))
+            belief = min(TOP, max(0.0, belief + rate[k] * (levels[n, k] - belief)))
             tmog[first + k, n] = belief
             error[k] += abs(belief - levels[n, k])
-    for k in range(error.shape[0]):
-        if blur[k] > 0.0:
-            streams[first + k] += np.uint64(levels.shape[0]) * _STEP
 
 
 @compiled

@@ -8,7 +8,7 @@ from client_graph.buckets import bucket_means, couple_buckets_to_nodes, update_b
 from client_graph.catalog import Catalog
 from client_graph.compiled import LANES, compiled, gather, scatter
 from client_graph.drive import checked_scores, drives
-from client_graph.graph import alliance, apply_changes, coiling, direct_changes
+from client_graph.graph import alliance, apply_changes, coiling, direct_changes, engagement
 from client_graph.loa import update_loa
 from client_graph.names import DIMENSIONS
 from client_graph.phase_shift import next_phase, phase_score
@@ -115,10 +115,11 @@ def _advance_block(state, scores, tables, dynamics, report, first, lanes):  # ty
         report.axis_trend[i] = axis_trend(window, dynamics.axis_tolerance)
 
     levels, changes, direct = np.empty((nodes, lanes)), np.empty((nodes, lanes)), np.empty((nodes, lanes))
-    bond, tight, error = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    bond, engaged, tight, error = np.empty(lanes), np.empty(lanes), np.empty(lanes), np.empty(lanes)
     gather(state.levels, first, levels)
     alliance(levels, tables, bond)
-    direct_changes(levels, helping, harming, phase, stage, tables, dynamics, direct)
+    engagement(levels, tables, dynamics.engagement_floor, engaged)
+    direct_changes(helping, harming, phase, stage, engaged, tables, dynamics.node_gain, direct)
     apply_changes(levels, direct, tables)
     propagate(levels, direct, bond, stage, tables, dynamics, changes)
     if by_node:
@@ -129,12 +130,11 @@ def _advance_block(state, scores, tables, dynamics, report, first, lanes):  # ty
         scatter(changes, report.through_buckets, first)
     scatter(levels, state.levels, first)
 
-    update_tmog(
-        state.tmog, first, levels, helping[ATTUNEMENT], harming[ATTUNEMENT], dynamics, state.stream, error
-    )  # fmt: skip
+    update_tmog(state.tmog, first, levels, helping[ATTUNEMENT], harming[ATTUNEMENT], dynamics, state.stream, error)
     coiling(levels, tables, tight)
     well, ill, signals = np.empty(lanes), np.empty(lanes), np.empty((report.signals.shape[1], lanes))
     bucket_means(buckets, tables, well, ill)
+    forward, back = tables.phase_forward, tables.phase_back
     for k in range(lanes):
         i = first + k
         before = state.attunement[i]
@@ -143,7 +143,7 @@ def _advance_block(state, scores, tables, dynamics, report, first, lanes):  # ty
 
         mood = well[k] - ill[k]
         score = phase_score(mood - state.phase_mood[i], state.phase_coiling[i] - tight[k], bond[k], dynamics)
-        after = next_phase(phase[k], score, stage[k], tables)
+        after = next_phase(phase[k], score, forward[stage[k]], back[stage[k]])
         report.alliance[i], report.coiling[i] = bond[k], tight[k]
         report.phase_score[i], report.phase_step[i] = score, after - phase[k]
         if after != phase[k]:

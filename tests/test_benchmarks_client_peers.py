@@ -26,7 +26,7 @@ def crowd() -> ClientState:
     parts = [draw(CATALOG, rng, CLIENTS // 4, stage=stage)[0] for stage in (1, 2, 3, 4)]
     state = ClientState.stack(parts)
     state.phase[:] = rng.integers(0, 4, CLIENTS)
-    state.levels[::3, CATALOG.tables.direction == 2] = 5.0
+    state.levels[::3, CATALOG.tables.nodes.direction == 2] = 5.0
     state.axes[1::3] = 0.0
     return state
 

@@ -12,8 +12,8 @@ from client_graph.testing import states
 from client_graph.turn import advance
 
 CATALOG = load_catalog()
-FALLS = CATALOG.tables.bucket_falls
-ADAPTIVE = CATALOG.tables.bucket_adaptive
+FALLS = CATALOG.tables.buckets["falls"] == 1
+ADAPTIVE = CATALOG.tables.buckets["adaptive"] == 1
 
 
 def someone(stage: int, clients: int = 1) -> ClientState:
@@ -57,7 +57,7 @@ def test_part_of_the_progress_is_lost_and_harm_is_not_undone() -> None:
     better, worse = state.snapshot(), state.snapshot()
     better.buckets[:] = np.where(FALLS, 0.3, 0.7)
     worse.buckets[:] = np.where(FALLS, 0.7, 0.3)
-    decay = CATALOG.tables.bucket_decay
+    decay = CATALOG.tables.buckets["decay"]
     expected = 0.5 + (1 - decay) * (better.buckets[0] - 0.5)
     np.testing.assert_allclose(end_session(better, CATALOG)[0].buckets[0], expected, atol=1e-15)
     assert end_session(worse, CATALOG)[0].buckets.tobytes() == worse.buckets.tobytes()
@@ -100,7 +100,7 @@ def test_twenty_turns_of_cruelty_lose_no_stage_in_one_session() -> None:
 
 def test_stage_four_needs_ten_sessions_and_little_coiling() -> None:
     state = someone(3)
-    directions = CATALOG.tables.direction
+    directions = CATALOG.tables.nodes["direction"]
     state.levels[:] = np.where(directions == 0, 9.0, np.where(directions == 1, 1.0, 5.0))
     state.session[:] = 8
     arrive(state, CATALOG)
@@ -108,26 +108,30 @@ def test_stage_four_needs_ten_sessions_and_little_coiling() -> None:
     assert stage_steps(state, [0.9, 0.9, 0.9]) == [0, 0, 1]  # sessions 9, 10, 11: the tenth is the first to meet both
 
 
-def openings(stage: int, clients: int = 200, turns: int = 20) -> tuple[float, float]:
-    """(median turn of opening, share that reached core access) with a steadily good therapist, scores N(8, 0.6)."""
+def openings(stage: int, clients: int = 400, turns: int = 20) -> dict[str, tuple[float, float]]:
+    """(median turn of opening, share that reached core access) by attachment family and for all, scores N(8, 0.6)."""
     rng = np.random.default_rng(stage)
-    state, _ = draw(CATALOG, rng, clients, stage=stage)
+    state, people = draw(CATALOG, rng, clients, stage=stage)
     opened, core = np.full(clients, np.inf), np.zeros(clients, dtype=bool)
     for turn in range(1, turns + 1):
         state, _ = advance(state, rng.normal(8.0, 0.6, (clients, 12)).clip(0, 10), CATALOG)
         opened = np.where(np.isinf(opened) & (state.phase >= 1), turn, opened)
         core |= state.phase >= 2
-    return float(np.median(opened)), float(core.mean())
+    family = np.array([person.strategy[0] for person in people])
+    those = {"all": family != "", "B": family == "B", "defended": family != "B"}
+    return {name: (float(np.median(opened[mask])), float(core[mask].mean())) for name, mask in those.items()}
 
 
 def test_calibration_of_stage_one() -> None:
-    opening, core = openings(1)
-    assert 6 <= opening <= 8  # DESIGN, section 3
-    assert core < 0.3
+    """DESIGN, section 3: a steadily good therapist opens a client in 6 to 8 turns; core access is rare for the defended."""
+    found = openings(1)
+    assert 6 <= found["all"][0] <= 8
+    assert found["defended"][1] < 0.3
+    assert found["B"][1] > 0.5  # who trusts more readily gets further
 
 
 def test_calibration_of_stage_three() -> None:
-    opening, core = openings(3)
+    opening, core = openings(3)["all"]
     assert 2 <= opening <= 4
     assert core > 0.5
 
