@@ -7,7 +7,7 @@ RUN := .venv/bin/
 CONFIG ?= configs/quickstart.toml
 ARGS ?=
 
-.PHONY: train test check install format lock clean help
+.PHONY: train test check nightly mutants install format lock clean help
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -24,6 +24,14 @@ check: install  ## lint, types, import contracts
 	$(RUN)ruff format --check .
 	$(RUN)mypy
 	$(RUN)lint-imports
+
+nightly: install  ## the laws with 1,000 examples each (a quarter of an hour)
+	HYPOTHESIS_PROFILE=nightly $(RUN)python -m pytest tests/test_client_graph_laws.py tests/test_client_graph_treatment_machine.py \
+		tests/test_client_graph_propagation.py tests/test_client_graph_turn.py tests/test_client_graph_testing.py $(ARGS)
+
+mutants: install  ## plant faults in client_graph and rewards and count how many the tests find (hours; ARGS="--only client_graph/graph.py")
+	$(UV) pip install --quiet --python .venv mutmut
+	$(RUN)python benchmarks/mutants.py $(ARGS)
 
 format: install  ## rewrite the code in the house's format
 	$(RUN)ruff check --fix .

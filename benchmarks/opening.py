@@ -10,6 +10,10 @@ Costs one turn a client, turn and cell.
 """
 
 import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
 
 import numpy as np
 

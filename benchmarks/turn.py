@@ -9,8 +9,12 @@ generation and the two steps grow with reply length and K, `client` with the num
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
 
 from agents.learner import FROZEN, THERAPIST
 from agents.lm.device import device_name

@@ -7,6 +7,7 @@ from client_graph.names import DIMENSIONS
 
 HIGH = 6.5
 LOW = 3.5
+MOST_NAMED = 48  # bad scores that one error names: all of four clients'
 
 
 class ScoreError(ValueError):
@@ -30,8 +31,9 @@ def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
         )
     if not _all_valid(values):
         bad = np.argwhere(~((values >= 0.0) & (values <= 10.0)))
-        found = ", ".join(f"{DIMENSIONS[d]} of client {n} is {values[n, d]}" for n, d in bad[:12])
-        raise ScoreError(f"found {found}; expected finite scores in [0, 10]")
+        found = ", ".join(f"{DIMENSIONS[d]} of client {n} is {values[n, d]}" for n, d in bad[:MOST_NAMED])
+        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        raise ScoreError(f"found {found}{more}; expected finite scores in [0, 10]")
     return values
 
 

@@ -7,7 +7,7 @@ HYPOTHESIS_PROFILE=nightly make test                 1,000 (or ARGS=--hypothesis
 import os
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import agents.lm  # noqa: F401
 
@@ -18,6 +18,9 @@ USUAL = 50
 # tried first from then on. No deadline: the first example of a test may wait for numba.
 _AT_A_DESK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("test", _AT_A_DESK, max_examples=USUAL, derandomize="CI" in os.environ)
+settings.register_profile(
+    "mutants", _AT_A_DESK, max_examples=5, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+)  # benchmarks/mutants.py: a mutant is killed by the first examples or hardly at all, and nothing has to be shrunk
 settings.register_profile("nightly", _AT_A_DESK, max_examples=1_000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
