@@ -26,7 +26,7 @@ def _message(role: str, content: str) -> dict[str, str]:
 
 def strongest_beliefs(beliefs: np.ndarray, catalog: Catalog, count: int) -> list[str]:
     """Names of the nodes that the therapist believes furthest from health, by weight; beliefs (n,) in [0, 10]."""
-    order = np.argsort(-tightness(beliefs, catalog.tables) * catalog.tables.nodes.share, kind="stable")[:count]
+    order = np.argsort(-tightness(beliefs, catalog.tables) * catalog.tables.nodes["share"], kind="stable")[:count]
     return [catalog.node_names[n].replace("_", " ") for n in order]
 
 

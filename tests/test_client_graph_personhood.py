@@ -140,6 +140,7 @@ def test_the_papers_ranges_at_stages_1_and_4(node: str, first: tuple[int, int], 
     assert last[0] <= start(4, node) <= last[1]
 
 
+@pytest.mark.many
 def test_people_of_a_stage_are_around_its_typical_levels() -> None:
     for stage in STAGES:
         state, _ = draw(CATALOG, np.random.default_rng(5), 300, stage=stage)
@@ -148,6 +149,7 @@ def test_people_of_a_stage_are_around_its_typical_levels() -> None:
             assert mean == pytest.approx(start(stage, node), abs=0.5), (stage, node)
 
 
+@pytest.mark.many
 def test_people_of_one_kind_differ_by_the_stated_spread_and_stay_in_range() -> None:
     state, _ = draw(CATALOG, np.random.default_rng(5), 600, stage=2, strategy="B3", concern="panic")
     inside = (state.levels.min(axis=0) > 0) & (state.levels.max(axis=0) < 10)

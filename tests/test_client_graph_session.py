@@ -90,6 +90,7 @@ def test_no_single_bad_session_loses_a_stage() -> None:
     assert stage_steps(someone(1), [0.0] * 6) == [0] * 6
 
 
+@pytest.mark.many
 def test_twenty_turns_of_cruelty_lose_no_stage_in_one_session() -> None:
     for stage in (2, 3, 4):
         state = someone(stage, 20)
@@ -122,6 +123,7 @@ def openings(stage: int, clients: int = 400, turns: int = 20) -> dict[str, tuple
     return {name: (float(np.median(opened[mask])), float(core[mask].mean())) for name, mask in those.items()}
 
 
+@pytest.mark.many
 def test_calibration_of_stage_one() -> None:
     """DESIGN, section 3: a steadily good therapist opens a client in 6 to 8 turns; core access is rare for the defended."""
     found = openings(1)
@@ -130,12 +132,14 @@ def test_calibration_of_stage_one() -> None:
     assert found["B"][1] > 0.5  # who trusts more readily gets further
 
 
+@pytest.mark.many
 def test_calibration_of_stage_three() -> None:
     opening, core = openings(3)["all"]
     assert 2 <= opening <= 4
     assert core > 0.5
 
 
+@pytest.mark.many
 def test_an_unhelpful_therapist_opens_nobody() -> None:
     state = someone(1, 50)
     for _ in range(20):

@@ -53,6 +53,7 @@ def test_the_reference_tells_what_it_cannot_say_and_what_is_wrong() -> None:
     assert len(differences(state, judged, after, other, CATALOG)) == 2
 
 
+@pytest.mark.many
 @pytest.mark.parametrize("extreme", [0.0, 10.0])
 def test_bounds_hold_for_three_hundred_extreme_turns(extreme: float) -> None:
     state = someone(3, 4)
