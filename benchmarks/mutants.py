@@ -54,7 +54,7 @@ def planted_copy(folder: Path, only: list[str], tests: list[str]) -> None:
         "only_mutate": only or [f"{package}/*" for package in MUTATED],
         "do_not_mutate": list(LEFT_OUT),
         "also_copy": ["judges", "envs", "agents", "dapt", "configs"],
-        "pytest_add_cli_args": ["-q", "-x", "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": ["-q", "-x", "-p", "no:cacheprovider", "-m", "not many"],
         "pytest_add_cli_args_test_selection": tests,
     }
     lines = [
