@@ -2,10 +2,11 @@
 
     python benchmarks/opening.py [--clients 300] [--mood-gain G --coiling-gain G] [--markdown]
 
-A therapist of skill s gets scores N(s, 0.6) in every dimension, every turn, for twenty turns. Each cell: the median turn in which
-clients first reach the phase, and the share that does (no turn where fewer than half do). Last columns: how soon a client
-who had opened closes again, and how many leave phase A under no skill at all. DESIGN asks for a good therapist (8) to open a
-new client (stage 1) in 6 to 8 turns with core access rare, and one at stage 3 in about 3; the two gains are set by that.
+A therapist of skill s gets scores N(s, 0.6) in every dimension, every turn, for twenty turns. Each cell: the median turn in
+which clients first reach the phase, and the share that does (no turn where fewer than half do). Last column: how soon a
+client who had opened closes again under harm. A second table: mean turn to B, and share that reaches C, by attachment
+strategy. DESIGN asks for a good therapist (8) to open a new client (stage 1) in 6 to 8 turns with core access rare, and one
+at stage 3 in about 3; the two gains are set by that.
 Costs one turn a client, turn and cell.
 """
 
@@ -29,10 +30,16 @@ A, B, C = range(3)
 
 
 def phases_seen(
-    catalog: Catalog, settings: ClientSettings, stage: int, skill: float, clients: int, start: int = A
+    catalog: Catalog,
+    settings: ClientSettings,
+    stage: int,
+    skill: float,
+    clients: int,
+    start: int = A,
+    strategy: str | None = None,
 ) -> np.ndarray:
     """(turns + 1, clients) phases from the start on, of clients that are drawn at `stage` and begin in phase `start`."""
-    state, _ = draw(catalog, np.random.default_rng(1), clients, stage=stage, settings=settings)
+    state, _ = draw(catalog, np.random.default_rng(1), clients, stage=stage, strategy=strategy, settings=settings)
     state.phase[:] = start
     rng = np.random.default_rng(2)
     seen = [state.phase.copy()]
@@ -71,10 +78,23 @@ def main() -> None:
     print(
         f"{asked.clients} clients a cell, scores N(skill, {SPREAD}), {TURNS} turns: median turn (share of clients that get there)"
     )
+    _print(rows, asked.markdown)
+    print(
+        "Stage 1, a good therapist (8), by attachment strategy: who comes with less trust opens later and goes less deep"
+    )
+    by_strategy = [["", *(row.name for row in catalog.rows["strategies"])], ["B"], ["C"]]
+    for row in catalog.rows["strategies"]:
+        seen = phases_seen(catalog, settings, 1, SKILLS["good"], asked.clients, strategy=row.name)
+        by_strategy[1].append(f"{np.where((seen >= B).any(axis=0), (seen >= B).argmax(axis=0), np.nan).mean():.1f}")
+        by_strategy[2].append(f"{(seen >= C).any(axis=0).mean():.0%}")
+    _print(by_strategy, asked.markdown)
+
+
+def _print(rows: list[list[str]], markdown: bool) -> None:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     for number, row in enumerate(rows):
         print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |")
-        if number == 0 and asked.markdown:
+        if number == 0 and markdown:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
