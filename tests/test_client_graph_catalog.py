@@ -10,8 +10,9 @@ from strategies import copied_tables
 
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.client import ClientGraph
-from client_graph.names import DOMAINS, EDGE_TYPES
+from client_graph.names import AXES, DOMAINS, EDGE_TYPES, LOA_DIMENSIONS, PHASE_NAMES, PHASES, STAGE_NAMES, STAGES
 from client_graph.personhood import draw
+from client_graph.settings import ClientSettings
 from client_graph.tables import TableError
 from client_graph.testing.strategies import catalogs
 
@@ -82,6 +83,63 @@ def test_the_papers_bucket_mappings(dimension: str, bucket: str, side: str) -> N
 def test_a_draining_shame_bucket_lowers_shame_and_raises_self_compassion() -> None:  # paper 356
     core, kindness = (row("bucket_nodes", bucket="shame", node=name) for name in ("shame_core", "self_compassion"))
     assert core.coefficient > 0 > kindness.coefficient
+
+
+def test_phases_and_stages_have_the_papers_names() -> None:  # paper 379, 382-399
+    assert dict(zip(PHASES, PHASE_NAMES, strict=True)) == {
+        "A": "Defended", "B": "Opening", "C": "Core Access", "D": "Integration",
+    }  # fmt: skip
+    assert dict(zip(STAGES, STAGE_NAMES, strict=True)) == {
+        1: "Foundation", 2: "Working", 3: "Integration", 4: "Termination",
+    }  # fmt: skip
+
+
+def test_a_new_clients_reservoirs_are_full_of_trouble_and_nearly_empty_of_the_rest() -> None:  # paper 354
+    buckets = CATALOG.rows["buckets"]
+    for bucket in buckets:
+        start = np.array([getattr(bucket, f"start_{stage}") for stage in STAGES])
+        assert (np.diff(start) * (-1 if bucket.falls else 1) > 0).all(), bucket.name
+        assert start[0] >= 0.5 if bucket.falls else start[0] <= 0.2, bucket.name
+    quickest = sorted(buckets, key=lambda bucket: -bucket.volatility)
+    assert {bucket.name for bucket in quickest[:2]} == {"fear", "safety"}  # paper 355, without numbers
+    assert quickest[-1].name == "grief"
+
+
+def test_the_seven_levels_of_adaptation_are_the_papers() -> None:  # paper 359-365
+    assert LOA_DIMENSIONS == (
+        "self_reflection", "relational_capacity", "affect_expression", "self_compassion", "reality_testing",
+        "impulse_regulation", "mentalization",
+    )  # fmt: skip
+    assert {entry.name for entry in CATALOG.rows["loa"]} == set(LOA_DIMENSIONS)
+    assert (np.diff(CATALOG.loa_start, axis=0) > 0).all()
+
+
+def test_the_axes_have_the_papers_poles_and_new_clients_lie_at_the_low_ones() -> None:  # paper 369-371
+    poles = [(row("axes", name=name).low, row("axes", name=name).high) for name in AXES]
+    for (low, high), words in zip(
+        poles, (("walled off", "boundary"), ("wounded", "robust"), ("estranged", "cherished")), strict=True
+    ):
+        assert words[0] in low
+        assert words[1] in high
+    found = [draw(CATALOG, np.random.default_rng(0), 30, stage=stage)[0].axes for stage in STAGES]
+    assert (found[0][:, 1:] < -5).all()
+    assert (np.diff([axes.mean(axis=0) for axes in found], axis=0) > 0).all()
+
+
+def test_every_strategy_meets_the_therapist_in_its_own_way() -> None:
+    """Without a shift of engagement and alliance, people of all strategies would open in the same turn (paper 349, 380)."""
+    by_role = {name: {r.node for r in CATALOG.rows["roles"] if r.role == name} for name in ("alliance", "engagement")}
+    shift = {
+        role: {
+            kind.name: [r.shift for r in CATALOG.rows["strategy_nodes"] if r.strategy == kind.name and r.node in nodes]
+            for kind in CATALOG.rows["strategies"]
+        }
+        for role, nodes in by_role.items()
+    }
+    assert min(len(found) for found in shift["alliance"].values()) >= 3
+    assert {len(found) for found in shift["engagement"].values()} == {1}
+    bond = {name: sum(found) for name, found in shift["alliance"].items()}
+    assert min(bond[f"B{k}"] for k in range(6)) > 0 > max(found for name, found in bond.items() if name[0] != "B")
 
 
 def test_arrays_are_read_only_and_do_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
@@ -237,3 +295,12 @@ def test_a_new_client_is_defended_and_settled() -> None:
     assert np.array_equal(state.axes, state.axes_start)
     assert np.array_equal(state.buckets, state.buckets_start)
     assert len(set(state.stream.tolist())) == 5
+
+
+def test_the_therapist_begins_with_beliefs_around_the_truth() -> None:  # paper 456
+    state, _ = draw(CATALOG, np.random.default_rng(0), 30, stage=2, settings=ClientSettings(tmog_start_noise=0.5))
+    error = (state.tmog - state.levels)[(state.levels > 2.5) & (state.levels < 7.5)]  # where no bound cuts it
+    assert error.mean() == pytest.approx(0.0, abs=0.04)
+    assert error.std() == pytest.approx(0.5, abs=0.03)
+    usual, _ = draw(CATALOG, np.random.default_rng(0), 30)
+    assert usual.attunement.mean() == pytest.approx(0.85, abs=0.02)

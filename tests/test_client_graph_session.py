@@ -99,10 +99,29 @@ def test_twenty_turns_of_cruelty_lose_no_stage_in_one_session() -> None:
         assert not end_session(state, CATALOG)[1].stage_step.any()
 
 
+def coiled(state: ClientState, tight: float) -> ClientState:
+    """`state` with every node at the distance `tight` in [0, 1] from health."""
+    state, directions = state.snapshot(), CATALOG.tables.nodes["direction"]
+    state.levels[:] = np.select([directions == 0, directions == 1], [10 - 10 * tight, 10 * tight], 5 + 5 * tight)
+    return state
+
+
+def test_stage_three_needs_little_coiling_and_full_reservoirs() -> None:
+    assert stage_steps(coiled(someone(2), 0.39), [0.8, 0.8]) == [0, 1]
+    assert stage_steps(coiled(someone(2), 0.41), [0.8] * 3) == [0] * 3
+    assert stage_steps(coiled(someone(2), 0.39), [0.69] * 3) == [0] * 3
+
+
+def test_one_lost_ground_is_enough_to_lose_a_later_stage() -> None:
+    assert stage_steps(coiled(someone(3), 0.51), [0.9] * 3) == [0, 0, -1]
+    assert stage_steps(coiled(someone(3), 0.3), [0.54] * 3) == [0, 0, -1]
+    assert stage_steps(coiled(someone(3), 0.49), [0.56] * 3) == [0] * 3
+    assert stage_steps(coiled(someone(4), 0.31), [0.9] * 3) == [0, 0, -1]
+    assert stage_steps(coiled(someone(4), 0.29), [0.1] * 3) == [0] * 3
+
+
 def test_stage_four_needs_ten_sessions_and_little_coiling() -> None:
-    state = someone(3)
-    directions = CATALOG.tables.nodes["direction"]
-    state.levels[:] = np.where(directions == 0, 9.0, np.where(directions == 1, 1.0, 5.0))
+    state = coiled(someone(3), 0.1)
     state.session[:] = 8
     arrive(state, CATALOG)
     assert measure(state, CATALOG).coiling[0] < 0.2

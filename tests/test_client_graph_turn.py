@@ -12,6 +12,7 @@ from client_graph.catalog import load_catalog
 from client_graph.drive import ScoreError
 from client_graph.names import DIMENSIONS
 from client_graph.personhood import draw
+from client_graph.phase_shift import next_phase, phase_score
 from client_graph.session import measure
 from client_graph.settings import ClientSettings
 from client_graph.state import ClientState
@@ -153,6 +154,52 @@ def test_an_axis_hurt_from_zero_goes_to_the_side_it_started_on() -> None:
     state.axes[:], state.axes_start[:] = 0.0, (2.0, -4.0, 0.0)
     worse, _ = advance(state, np.zeros((1, 12)), CATALOG)
     assert np.sign(worse.axes[0]).tolist() == [1, -1, 1]
+
+
+@pytest.mark.parametrize(("dimension", "axis"), [("boundaries", 0), ("validation", 1), ("attunement", 2)])
+def test_boundaries_validation_and_attunement_move_their_axes(dimension: str, axis: int) -> None:  # paper 372
+    judged = np.full((1, 12), 5.0)
+    judged[0, DIMENSIONS.index(dimension)] = 10.0
+    _, report = advance(someone(4), judged, CATALOG)
+    assert np.flatnonzero(report.axes[0]).tolist() == [axis]
+    assert np.abs(report.axes[0, axis]) == pytest.approx(0.2)  # axis_rate, at full drive and weight 1
+
+
+def test_an_axis_that_is_helped_stops_at_zero() -> None:
+    """Paper 373 has health at zero: self-esteem and cherishment of somebody wounded never turn positive."""
+    state = someone(4)
+    state.axes[:] = state.axes_start[:] = (0.1, -0.1, -0.1)
+    better, report = advance(state, np.full((1, 12), 10.0), CATALOG)
+    assert not better.axes.any()
+    assert report.transformation[0] == 1.0
+
+
+def test_a_session_moves_adaptation_by_less_than_a_quarter_of_its_range() -> None:  # paper 366: across sessions
+    state = someone(4, stage=1)
+    before = state.loa
+    for _ in range(20):
+        state, _ = advance(state, np.full((1, 12), 8.5), CATALOG)
+    moved = state.loa - before
+    assert moved.min() > 2
+    assert moved.max() < 5
+
+
+@pytest.mark.parametrize(("alliance", "score"), [(0.0, 0.245), (0.5, 0.35), (1.0, 0.455)])
+def test_the_phase_score_by_hand(alliance: float, score: float) -> None:  # paper 380, gains left out
+    plain = ClientSettings(phase_mood_gain=1.0, phase_coiling_gain=1.0).dynamics
+    assert phase_score(0.5, 0.25, alliance, plain) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("phase", "score", "after"),
+    [
+        (0, 0.35, 1), (0, 0.34, 0), (0, 9.0, 1), (1, 0.60, 2), (1, 0.59, 1), (1, -0.25, 0), (1, -0.24, 1), (2, -9.0, 1),
+        (2, 0.50, 3), (3, -0.30, 2), (3, 9.0, 3), (0, -9.0, 0),
+    ],
+)  # fmt: skip
+def test_a_phase_changes_at_its_threshold_and_one_step_a_turn(phase: int, score: float, after: int) -> None:
+    """Paper 381-383, the thresholds of stage 1."""
+    assert next_phase(phase, score, CATALOG.tables.phase_forward[0], CATALOG.tables.phase_back[0]) == after
 
 
 def test_adaptation_events_count_thresholds_once() -> None:

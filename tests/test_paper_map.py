@@ -1,6 +1,7 @@
 """docs/paper_map.md says where each mechanism of the paper lives: what it names has to be there."""
 
 import ast
+import csv
 import re
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,13 @@ def test_every_file_and_name_of_the_map_exists() -> None:
             wanted = re.split(r", ?", names) if names else []
             missing += [f"{path}: no {name}" for name in wanted if name not in names_in(ROOT / path)]
     assert not missing, "\n".join(missing)
+
+
+def test_counts_of_rows_are_true() -> None:
+    said = re.findall(r"`configs/([\w/]+\.csv)` \((\d+) rows", MAP)
+    assert len(said) > 10
+    with_rows = {path: len(list(csv.reader((ROOT / "configs" / path).open(encoding="utf-8")))) - 1 for path, _ in said}
+    assert [(path, int(count)) for path, count in said] == [(path, with_rows[path]) for path, _ in said]
 
 
 def test_every_test_of_the_map_exists() -> None:

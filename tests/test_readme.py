@@ -1,10 +1,13 @@
-"""The README's ten lines run as printed, on the default client and judge; its tree names files that exist."""
+"""The README's code runs as printed, on the default client and judge; its tree names files that exist."""
 
 import builtins
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from client_graph import ClientGraph
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,16 +31,28 @@ def test_the_ten_lines_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert "'composite'" in shown
 
 
+def test_the_notebook_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    shown = capsys.readouterr().out
+    for part in ("ClientGraph: ", "last turn moved: ", "shame core: ", "through edges", "difference"):
+        assert part in shown
+    assert ClientGraph.from_graphml(tmp_path / "client.graphml").state.same_as(names["kind"].state)
+
+
 def test_the_tree_names_files_that_exist() -> None:
     tree = README.split("## The house")[1].split("## On your machine")[0]
     named = set(re.findall(r"\b[a-z_]+\.py\b", tree))
     existing = {
         path.name
-        for folder in ("client_graph", "rewards", "judges", "envs", "agents", "dapt")
+        for folder in ("client_graph", "rewards", "judges", "envs", "agents", "dapt", "benchmarks")
         for path in (ROOT / folder).rglob("*.py")
     }
     assert named <= existing, named - existing
-    assert {path.name for path in (ROOT / "client_graph").glob("*.py")} - {"__init__.py"} <= named
+    for folder in ("client_graph", "benchmarks"):
+        assert {path.name for path in (ROOT / folder).rglob("*.py")} - {"__init__.py"} <= named, folder
 
 
 def test_the_first_lines_are_the_two_commands() -> None:
