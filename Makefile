@@ -26,8 +26,7 @@ check: install  ## lint, types, import contracts
 	$(RUN)lint-imports
 
 nightly: install  ## the laws with 1,000 examples each (a quarter of an hour)
-	HYPOTHESIS_PROFILE=nightly $(RUN)python -m pytest tests/test_client_graph_laws.py tests/test_client_graph_treatment_machine.py \
-		tests/test_client_graph_propagation.py tests/test_client_graph_turn.py tests/test_client_graph_testing.py $(ARGS)
+	HYPOTHESIS_PROFILE=nightly $(RUN)python -m pytest tests/test_client_graph_*.py tests/test_rewards_*.py $(ARGS)
 
 mutants: install  ## plant faults in client_graph and rewards and count how many the tests find (hours; ARGS="--only client_graph/graph.py")
 	$(UV) pip install --quiet --python .venv mutmut

@@ -93,7 +93,9 @@ def _check_catalog(asked: argparse.Namespace) -> int:
     elif doubtful := tuple(slips(catalog.rows)):
         print(f"no broken rule; {len(doubtful)} worth a look:\n{by_file(doubtful, folder)}")
     else:
-        print("no broken rule; the paper's were not asked for (--paper)")
+        print(
+            "no broken rule. Not looked at: whether help helps and harm harms, copies, counts and the paper's examples (--paper)"
+        )
     return 0
 
 
@@ -164,11 +166,10 @@ def _settings(asked: argparse.Namespace) -> "Settings":
 def _tables(settings: "Settings") -> str:
     """Whose client tables a run uses, in words; nothing for the shipped ones. Raises TableError."""
     from client_graph.catalog import load_catalog
-    from client_graph.tables import table_folder
 
     if settings.environment.catalog is None:
         return ""
-    catalog = load_catalog(table_folder(settings.environment.catalog))
+    catalog = load_catalog(settings.environment.catalog)
     return f", {len(catalog.nodes)} nodes of {catalog.folder}"
 
 

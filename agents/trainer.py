@@ -30,8 +30,6 @@ from agents.settings import Settings
 from agents.therapist import Therapist
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
-from client_graph.rows import TABLES
-from client_graph.tables import tables_hash
 from envs import snapshot as env_snapshot
 from envs.session import SessionEnv
 from envs.types import ClientFailed, JudgeFailed
@@ -76,7 +74,7 @@ class TBNRLTrainer:
         self.on_turn: Callable[[TurnResult, Progress], None] = lambda result, progress: None
         self.on_session: Callable[[dict[str, Any]], None] = lambda summary: None
         self.catalog = load_catalog(settings.environment.catalog)
-        self.tables_hash = tables_hash(self.catalog.folder, TABLES)
+        self.tables_hash = self.catalog.hash()
         self.lora, start = starting_adapters(loaded, settings)
         self.settings = settings.model_copy(update={"lora": self.lora})  # an adapter folder brings its own
         self.sets = AdapterSets(loaded.model)

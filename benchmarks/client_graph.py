@@ -161,7 +161,7 @@ def _pure(catalog: Catalog, state: ClientState) -> Callable[[], object]:
 def _in_place(
     catalog: Catalog, state: ClientState, threads: int, by_node: bool = False, lowest: float = 0.0
 ) -> Callable[[], object]:
-    scores, report = judged(state.clients, lowest), empty_report(state.clients, catalog, by_node)
+    scores, report = judged(state.clients, lowest), empty_report(state.clients, catalog, by_node=by_node)
     return lambda: advance_in_place(state, next(scores), catalog, report=report, threads=threads)
 
 
@@ -271,7 +271,7 @@ def memory(catalog: Catalog, people: ClientState, clients: int) -> list[str]:
     advance_in_place(state, next(judged(clients)), catalog, report=report)
     after = _resident()
     own, told = (sum(array.nbytes for array in arrays) / clients for arrays in (state, report))
-    wide = sum(array.nbytes for array in empty_report(1, catalog))
+    wide = sum(array.nbytes for array in empty_report(1, catalog, by_node=True))
     lines = [f"bytes a client: state {own:,.0f}, report {told:,.0f} ({wide:,} with changes by node)"]
     if before is not None and after is not None:
         # The four tables of scores are alive as well when the process is measured.

@@ -1,9 +1,12 @@
 """The facts about a person, from configs/client/*.csv to frozen arrays; one error lists everything that is wrong."""
 
-from collections.abc import Iterable, Mapping
+import difflib
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from client_graph import rows as r
 from client_graph.arrays import Tables, columns, tables_of
 from client_graph.names import CONFIGS, LOA_DIMENSIONS, PHASES, STAGES
 from client_graph.rules import broken_rules
-from client_graph.tables import Row, TableError, read_table, table_folder, tables_hash
+from client_graph.tables import Row, TableError, read_bytes, rows_of, table_folder
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Catalog:
     """All tables: rows for people to read, `tables` for the compiled turn, `rows` by table name."""
 
     folder: Path
-    rows: dict[str, tuple[Any, ...]]
+    rows: Mapping[str, tuple[Any, ...]]
     tables: Tables
     phase_weight: np.ndarray  # (4, n) in [0, 1], by phase: how responsive a node is
     start: np.ndarray  # (4, n) typical level at intake, by stage
@@ -43,41 +46,50 @@ class Catalog:
         """Names in the order of every (..., 16) array."""
         return tuple(row.name for row in self.rows["buckets"])
 
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: n for n, name in enumerate(self.node_names)}
+
     def node(self, name: str) -> int:
         """Index of a node; an unknown name is answered with the nearest known ones."""
-        return _index(name, self.node_names, "node")
+        if name not in self._place:
+            near = difflib.get_close_matches(name, self.node_names)
+            raise KeyError(f"no node named {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+        return self._place[name]
 
     def guidance(self, stage: int, phase: int) -> str:
         """What the matrix says for a stage (0..3) and a phase (0..3)."""
         for row in self.rows["guidance"]:
-            if (row.stage, row.phase) == (STAGES[stage], PHASES[phase]):
+            if (row.stage - 1, PHASES.index(row.phase)) == (stage, phase):
                 return str(row.text)
-        raise KeyError((stage, phase))
+        raise KeyError(f"no guidance for stage {stage}, phase {phase}; expected each in 0 to 3")
 
-
-def _index(name: str, names: tuple[str, ...], what: str) -> int:
-    import difflib
-
-    if name in names:
-        return names.index(name)
-    near = difflib.get_close_matches(name, names)
-    raise KeyError(f"no {what} named {name!r}" + (f"; did you mean {', '.join(near)}?" if near else ""))
+    def hash(self, but: Collection[str] = ()) -> str:
+        """SHA-256 of the facts, in hexadecimal, without the tables named in `but`: equal facts, equal hash."""
+        digest = hashlib.sha256()
+        for name in sorted(set(self.rows) - set(but)):
+            digest.update(name.encode())
+            for row in self.rows[name]:
+                digest.update(row.model_dump_json().encode())
+        return digest.hexdigest()
 
 
 def load_catalog(folder: Path | str | None = None) -> Catalog:
     """Read, check and freeze the tables of `folder` (default: configs/client). Raises TableError with every mistake."""
     path = table_folder(folder if folder is not None else CONFIGS / "client")
-    return _load(path, tables_hash(path, r.TABLES))
+    return _load(path, tuple(read_bytes(path / f"{name}.csv") for name in r.TABLES))
 
 
 @lru_cache(maxsize=8)
-def _load(folder: Path, content: str) -> Catalog:  # content: the hash of the bytes; a changed table is read anew
+def _load(
+    folder: Path, files: tuple[bytes | str, ...]
+) -> Catalog:  # keyed by what was read: a changed table is read anew
     problems: list[str] = []
     rows: dict[str, tuple[Any, ...]] = {}
     whole: set[str] = set()  # tables without a bad cell: only they can say that a name is missing
-    for name, kind in r.TABLES.items():
+    for (name, kind), data in zip(r.TABLES.items(), files, strict=True):
         before = len(problems)
-        rows[name] = tuple(read_table(folder / f"{name}.csv", kind, problems))
+        rows[name] = tuple(rows_of(folder / f"{name}.csv", data, kind, problems))
         if len(problems) == before:
             whole.add(name)
     return _checked(folder, rows, whole, problems)
@@ -100,7 +112,7 @@ def _checked(folder: Path, rows: dict[str, tuple[Any, ...]], whole: set[str], pr
     loa = sorted(rows["loa"], key=lambda row: LOA_DIMENSIONS.index(row.name))
     return Catalog(
         folder=folder,
-        rows=rows,
+        rows=MappingProxyType(rows),
         tables=tables_of(rows),
         phase_weight=columns(rows["nodes"], "phase", "abcd"),
         start=columns(rows["nodes"], "start", STAGES),

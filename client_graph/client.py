@@ -13,6 +13,7 @@ from client_graph.catalog import Catalog, load_catalog
 from client_graph.difference import Difference, difference
 from client_graph.drive import ScoreError
 from client_graph.explain import Explanation, explain
+from client_graph.graph import tightness
 from client_graph.names import (
     AXES,
     DIMENSIONS,
@@ -24,7 +25,7 @@ from client_graph.names import (
     STAGES,
     STANCES,
 )
-from client_graph.session import Measures, end_session, measure
+from client_graph.session import Measures, SessionReport, end_session, measure
 from client_graph.settings import ClientSettings
 from client_graph.state import ClientState, read_only
 from client_graph.turn import TurnReport, advance
@@ -50,6 +51,7 @@ class ClientGraph:
     settings: ClientSettings = field(default_factory=ClientSettings)
     before: ClientState | None = None
     scores: np.ndarray | None = None  # (N, 12)
+    ended: SessionReport | None = None  # the session before, where this is the start of the next one
 
     def __post_init__(self) -> None:
         found, expected = self.state.levels.shape, len(self.catalog.nodes)
@@ -57,6 +59,11 @@ class ClientGraph:
             raise ValueError(f"found levels of shape {found}; expected (clients, {expected}) for this catalog")
         if not 0 <= self.index < found[0]:
             raise ValueError(f"found client index {self.index}; expected 0 to {found[0] - 1}")
+        if self.report is not None and len(self.report.direct) != found[0]:
+            raise ValueError(
+                f"found a report with changes by node for {len(self.report.direct)} clients; expected {found[0]}: "
+                "advance() makes one, and advance_in_place() fills empty_report(..., by_node=True)"
+            )
 
     @classmethod
     def draw(
@@ -153,10 +160,16 @@ class ClientGraph:
         return self.catalog.guidance(int(self.state.stage[self.index]), int(self.state.phase[self.index]))
 
     def matters_now(self, count: int = 5) -> list[str]:
-        """The tightest nodes by weight and by how far the phase lets them speak, tightest first."""
-        column = f"phase_{self.phase.lower()}"
-        weight = np.array([row.weight for row in self.catalog.nodes])
-        voice = self._tightness() * weight * np.array([getattr(row, column) for row in self.catalog.nodes])
+        """The `count` nodes that speak loudest now, loudest first.
+
+        voice_n = weight_n · phase weight_n · (coiling_n + coiling_n - what is typical of the stage): how tight a node is, and
+        how much tighter than most people's, so that a person is told from their stage
+        """
+        if count < 0:
+            raise ValueError(f"found count {count}; expected 0 or more")
+        stage, phase = int(self.state.stage[self.index]), int(self.state.phase[self.index])
+        tight, typical = self._tightness(), tightness(self.catalog.start[stage], self.catalog.tables)
+        voice = self.catalog.tables.nodes["share"] * self.catalog.phase_weight[phase] * (2.0 * tight - typical)
         return [self.catalog.node_names[n] for n in np.argsort(-voice, kind="stable")[:count]]
 
     def worst_misread(self, count: int = 5) -> list[tuple[str, float]]:
@@ -180,9 +193,12 @@ class ClientGraph:
         )
 
     def next_session(self) -> "ClientGraph":
-        """This client as they arrive at their next session: gains settled, stage assessed, defended again."""
-        state, _ = end_session(self.state.take([self.index]), self.catalog)
-        return ClientGraph(read_only(state), self.catalog, person=self.person, settings=self.settings)
+        """This client as they arrive at their next session: gains settled, stage assessed, defended again.
+
+        `ended` of the new one is what the session showed: the step of the stage and the measures it was held against.
+        """
+        state, ended = end_session(self.state.take([self.index]), self.catalog)
+        return ClientGraph(read_only(state), self.catalog, person=self.person, settings=self.settings, ended=ended)
 
     def explain(self, node: str) -> Explanation:
         """Why the last turn changed a node: judge's scores, edges and buckets, in parts that add up to the change."""
@@ -200,6 +216,8 @@ class ClientGraph:
 
     def diff(self, other: "ClientGraph") -> Difference:
         """What is different in `other`: nodes, buckets, axes, phase, stance; each as other minus this."""
+        if not isinstance(other, ClientGraph):
+            raise TypeError(f"found {type(other).__name__}; expected another ClientGraph, such as after() returns")
         return difference(self, other)
 
     def to_networkx(self) -> "nx.MultiDiGraph":
@@ -273,6 +291,11 @@ class ClientGraph:
         return f"{self.person.name}, {self.person.concern.replace('_', ' ')}, attachment {self.person.strategy}"
 
     def _last_turn(self) -> list[str]:
+        if self.ended is not None:
+            step = int(self.ended.stage_step[0])
+            return [
+                "  last session: the stage " + ("stayed" if step == 0 else "was gained" if step > 0 else "was lost")
+            ]
         if self.before is None:
             return []
         change = self.state.levels[self.index] - self.before.levels[self.index]
@@ -282,10 +305,7 @@ class ClientGraph:
 
     def _tightness(self) -> np.ndarray:
         """(n,) in [0, 1]: (10 - l)/10, l/10 or |l - 5|/5 by direction."""
-        levels = self.state.levels[self.index]
-        directions = np.array([row.direction for row in self.catalog.nodes])
-        by_direction = [(10.0 - levels) / 10.0, levels / 10.0, np.abs(levels - 5.0) / 5.0]
-        return np.select([directions == name for name in ("increase", "decrease", "bipolar")], by_direction)
+        return tightness(np.ascontiguousarray(self.state.levels[self.index]), self.catalog.tables)
 
     def _measures(self) -> Measures:
         """Of this client alone: a batch is not summed up to read one of it."""
@@ -301,6 +321,8 @@ def _row_of(scores: Mapping[str, float] | Sequence[float] | np.ndarray) -> np.nd
     if isinstance(scores, Mapping):
         _check_names(scores)
         scores = [scores[name] for name in DIMENSIONS]
+    elif not isinstance(scores, np.ndarray) and any(isinstance(score, bool) for score in scores):
+        raise ScoreError("found True or False among the scores; expected twelve numbers in [0, 10]")
     try:
         row = np.array(scores)
     except ValueError as error:

@@ -20,13 +20,13 @@ def _sources_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         source = path.read_bytes()
-        if b"@compiled" in source or path.name in ("compiled.py", "names.py"):
+        if b"@compiled" in source or b"(NamedTuple)" in source or path.name in ("compiled.py", "names.py"):
             digest.update(source)
     return digest.hexdigest()[:16]
 
 
 # numba's cache looks at the file of the outermost function alone: a change in a function that it calls from another file
-# would go unseen. A folder named after all compiled sources makes stale machine code impossible.
+# would go unseen, and so would two fields of a named tuple that changed places. The folder is named after all such sources.
 _CACHE = str(Path(platformdirs.user_cache_dir("icarus")) / "numba" / _sources_hash())
 
 

@@ -221,7 +221,7 @@ def plot_change(client: "ClientGraph", count: int = 24) -> Figure:
     """Bars of the nodes that the last turn moved most, toward health to the right; beside them scores and reservoirs.
 
     Each bar is stacked from what came of the judge's scores, through edges and through buckets, as the turn reported it.
-    Raises ValueError before the first turn and for a count below 1.
+    Raises ValueError before the first turn, for a turn that moved nothing, and for a count below 1.
     """
     if client.report is None:
         raise ValueError("no turn yet to draw: plot_change draws what after() returns")
@@ -230,6 +230,8 @@ def plot_change(client: "ClientGraph", count: int = 24) -> Figure:
     parts = toward_health(client)
     total = parts.sum(axis=0)
     most = [int(n) for n in np.argsort(-np.abs(total), kind="stable")[:count] if total[n] != 0.0]
+    if not most:
+        raise ValueError("nothing to draw: the last turn moved no node, as when all scores lie between 3.5 and 6.5")
     figure = Drawing(figsize=(14, max(6.5, 1.8 + 0.3 * len(most))), facecolor="white", layout="constrained")
     figure.suptitle(_heading(client).replace("\n", "; "), x=0.01, ha="left", fontsize=12, color=INK)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.9, 1), wspace=0.03)[0]

@@ -24,7 +24,9 @@ def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
         ) from error
     if values.dtype == bool or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise ScoreError(f"found scores of type {values.dtype}; expected numbers in [0, 10]")
-    values = np.ascontiguousarray(values, dtype=np.float64)
+    values = np.require(
+        values, dtype=np.float64, requirements=["C", "W"]
+    )  # a read-only array would compile the turn anew
     if values.shape != (clients, len(DIMENSIONS)):
         raise ScoreError(
             f"found scores of shape {values.shape}; expected ({clients}, {len(DIMENSIONS)}): a row a client, a column a dimension"

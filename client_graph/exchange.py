@@ -29,7 +29,7 @@ from client_graph.personhood import Person, draw
 from client_graph.rows import EdgeRow, NodeRow, SensitivityRow
 from client_graph.rules import broken_rules
 from client_graph.settings import ClientSettings
-from client_graph.state import ClientState, read_only
+from client_graph.state import MAY_BE_UNKNOWN, RANGES, ClientState, read_only
 from client_graph.tables import Row, TableError
 
 
@@ -47,15 +47,7 @@ OF_THE_EDITOR = frozenset(
      "edgelabel", "Edge Label", "role_alliance", "role_engagement"}
 )  # fmt: skip
 PER_NODE = {"levels": "level", "tmog": "belief"}
-# Ranges of what the compiled turn uses as an index, and of every other number of a state.
-RANGES = {
-    "buckets": (0, 1), "buckets_start": (0, 1), "loa": (-10, 10), "axes": (-10, 10), "axes_start": (-10, 10),
-    "axes_window": (0, 30), "attunement": (0, 1), "phase": (0, 3), "phase_mood": (-1, 1), "phase_coiling": (0, 1),
-    "deepest_phase": (0, 3), "stage": (0, 3), "stage_ahead": (0, 2**53), "stage_behind": (0, 2**53),
-    "core_sessions": (0, 2**53), "session": (0, 2**53), "turn": (0, 2**53), "stance": (0, 2),
-    "recent_attunement": (0, 10), "recent_resistance": (0, 10), "stream": (0, 2**64 - 1),
-}  # fmt: skip
-MAY_BE_UNKNOWN = ("recent_attunement", "recent_resistance")  # NaN where the session is younger; null in JSON
+IN_THE_GRAPH = ("nodes", "sensitivities", "edges")  # the tables that a graph holds whole
 
 R = TypeVar("R", bound=Row)
 
@@ -95,7 +87,7 @@ def from_networkx(graph: nx.MultiDiGraph, like: ClientGraph | None, catalog: Cat
     if problems:
         raise TableError([*problems, *(f"graph/{problem}" for problem in broken_rules(rows, whole))])
     facts = catalog_of(rows)
-    told, person, settings = _client_of(graph, like)
+    told, person, settings = _client_of(graph, like, catalog)
     state = _state_of(told, per_node, facts)
     return ClientGraph(read_only(state), facts, person=person, settings=settings)
 
@@ -209,11 +201,16 @@ def _told(client: ClientGraph) -> dict[str, Any]:
     for name in MAY_BE_UNKNOWN:
         state[name] = [None if np.isnan(value) else value for value in state[name]]
     person = asdict(client.person) if client.person is not None else None
-    return {"state": state, "person": person, "settings": client.settings.model_dump()}
+    return {
+        "state": state,
+        "person": person,
+        "settings": client.settings.model_dump(),
+        "other_tables": client.catalog.hash(IN_THE_GRAPH),
+    }
 
 
 def _client_of(
-    graph: nx.MultiDiGraph, like: ClientGraph | None
+    graph: nx.MultiDiGraph, like: ClientGraph | None, catalog: Catalog
 ) -> tuple[dict[str, Any], Person | None, ClientSettings]:
     """(state, person, settings) as the graph has them, or those of `like`."""
     written = graph.graph.get("client")
@@ -225,10 +222,16 @@ def _client_of(
     try:
         told = _told(like) if written is None and like is not None else json.loads(written)
         person = None if told["person"] is None else Person(**told["person"])
+        others = told["other_tables"]
+        if like is None and others != catalog.hash(IN_THE_GRAPH):
+            raise ValueError(
+                f"other tables than {catalog.folder} (SHA-256 {others}); give catalog= or like= with the client's own"
+            )
         return dict(told["state"]), person, ClientSettings(**told["settings"])
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(
-            f"the graph's attribute 'client' is not what to_networkx wrote ({error!r}); take it out and give like=client"
+            f"the graph's attribute 'client' is not what to_networkx wrote for these tables ({error}); give the right catalog=, or "
+            "take the attribute out and give like=client"
         ) from error
 
 
@@ -244,7 +247,7 @@ def _state_of(told: Mapping[str, Any], per_node: dict[str, np.ndarray], catalog:
             continue
         found = _array(told.get(name), expected)
         if found is None or not _inside(name, found):
-            low, high = RANGES.get(name, (-np.inf, np.inf))
+            low, high = RANGES[name]
             wrong.append(f"{name}: expected {expected.dtype} of shape {expected.shape[1:]} in [{low}, {high}]")
         else:
             arrays[name] = found
@@ -274,7 +277,7 @@ def _array(values: Any, expected: np.ndarray) -> np.ndarray | None:
 
 
 def _inside(name: str, found: np.ndarray) -> bool:
-    low, high = RANGES.get(name, (-np.inf, np.inf))
+    low, high = RANGES[name]
     known = found[~np.isnan(found)] if name in MAY_BE_UNKNOWN else found
     return bool(((known >= low) & (known <= high)).all())
 
@@ -286,8 +289,14 @@ def _write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(part, 0o644)
+        os.chmod(part, 0o666 & ~_umask())
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)  # it can only be read by setting it
+    os.umask(mask)
+    return mask

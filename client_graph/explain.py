@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from client_graph import propagation
 from client_graph.catalog import Catalog
-from client_graph.drive import HIGH, LOW
-from client_graph.names import DIMENSIONS, PHASES
+from client_graph.drive import drive
+from client_graph.graph import change_between, move
+from client_graph.names import DIMENSIONS, DIRECTIONS, PHASES
 from client_graph.rows import EdgeRow, NodeRow
 from client_graph.settings import ClientSettings
 from client_graph.state import ClientState
@@ -167,15 +169,6 @@ def _bq(row: NodeRow, turn: _Turn) -> float:
     return float(getattr(row, f"bq_{turn.stage + 1}"))
 
 
-def _drive(score: float, literal: bool) -> tuple[float, float]:
-    """(help, harm), each in [0, 10]: see client_graph/drive.py."""
-    if score > HIGH:
-        return (score if literal else 10.0 * (score - HIGH) / (10.0 - HIGH)), 0.0
-    if score < LOW:
-        return 0.0, (score if literal else 10.0 * (LOW - score) / LOW)
-    return 0.0, 0.0
-
-
 def _direct(row: NodeRow, turn: _Turn, catalog: Catalog) -> Iterator[Part]:
     """δ_n = Σ_d (help_d high_dn + harm_d low_dn) · gain · phase_weight_n · engagement · 1 / (1 + β_n)   (paper 348-349)."""
     scale = turn.settings.node_gain * _phase_weight(row, turn) * turn.engagement / (1.0 + _bq(row, turn))
@@ -183,11 +176,11 @@ def _direct(row: NodeRow, turn: _Turn, catalog: Catalog) -> Iterator[Part]:
         if fact.node != row.name:
             continue
         score = turn.score[fact.dimension]
-        helping, harming = _drive(score, turn.settings.drive == "literal")
+        helping, harming = drive(score, turn.settings.drive == "literal")
         contribution = (helping * fact.high + harming * fact.low) * scale
         if contribution != 0.0:
-            drive, sensitivity = (helping, fact.high) if helping else (harming, fact.low)
-            how = f"score {score:.1f} {'helps' if helping else 'harms'}, {drive:.1f} x {sensitivity:+.3f}"
+            asked, sensitivity = (helping, fact.high) if helping else (harming, fact.low)
+            how = f"score {score:.1f} {'helps' if helping else 'harms'}: drive {asked:.1f} of 10 x {sensitivity:+.3f} x {scale:.3f}"
             yield Part(fact.dimension, "direct", contribution, how, fact.source)
 
 
@@ -204,36 +197,37 @@ def _edges(row: NodeRow, turn: _Turn, catalog: Catalog) -> Iterator[Part]:
             continue
         change = turn.moved[source]
         if change != 0.0:
-            source_level = _level_after(turn.level[source], change, directions[source])
-            factor, how = _factor(edge, change, source_level, turn)
+            source_level = move(turn.level[source], change, DIRECTIONS.index(directions[source]))
+            travelled, how = _travelled(edge, change, source_level, turn)
             told = f"{how}; source {change:+.4f}{' toward 5' if directions[source] == 'bipolar' else ''}"
-            yield Part(source, edge.type, damping * edge.weight * factor * change, told, edge.why)
+            yield Part(source, edge.type, damping * edge.weight * travelled, told, edge.why)
 
 
-def _factor(edge: EdgeRow, change: float, source_level: float, turn: _Turn) -> tuple[float, str]:
+def _travelled(edge: EdgeRow, change: float, source_level: float, turn: _Turn) -> tuple[float, str]:
     """What the type makes of its source's change, and in words."""
     stage = turn.stage + 1
     match edge.type:
         case "protective":
-            strong = turn.alliance > 0.5
-            return (-1.0, f"alliance {turn.alliance:.2f}: softens") if strong else (
-                1.0, f"alliance {turn.alliance:.2f}: tightens")  # fmt: skip
+            does = "softens" if turn.alliance > 0.5 else "tightens"
+            return propagation.protective(change, turn.alliance), f"alliance {turn.alliance:.2f}: {does}"
         case "compensatory":
-            return (1.0, "the source rose") if change > 0.0 else (0.0, "dormant while the source falls")
+            does = "the source rose" if change > 0.0 else "dormant while the source falls"
+            return propagation.compensatory(change), does
         case "suppressive":
-            return -1.0, "opposite direction"
+            return propagation.suppressive(change), "opposite direction"
         case "prerequisite":
             assert edge.threshold is not None
-            met = source_level >= edge.threshold
-            return float(met), f"source at {source_level:.2f}, asks for {edge.threshold:.2f}"
+            told = f"source at {source_level:.2f}, asks for {edge.threshold:.2f}"
+            return propagation.prerequisite(change, source_level, edge.threshold), told
         case "gated":
             gate = float(getattr(edge, f"gate_{stage}"))
-            return gate, f"gate {gate:g} at stage {stage}"
+            return propagation.gated(change, gate), f"gate {gate:g} at stage {stage}"
         case "paradoxical":
-            return (-1.0, f"reversed at stage {stage}") if stage <= 2 else (1.0, f"normal at stage {stage}")
+            does = "reversed" if stage <= 2 else "normal"
+            return propagation.paradoxical(change, turn.stage), f"{does} at stage {stage}"
         case "paired":
-            return 1.0, "moves with it"
-    return 1.0, "same direction"
+            return propagation.paired(change), "moves with it"
+    return propagation.reinforcing(change), "same direction"
 
 
 def _buckets(row: NodeRow, turn: _Turn, catalog: Catalog) -> Iterator[Part]:
@@ -245,17 +239,9 @@ def _buckets(row: NodeRow, turn: _Turn, catalog: Catalog) -> Iterator[Part]:
             yield Part(fact.bucket, "bucket", fact.coefficient * change, how, fact.source)
 
 
-def _level_after(level: float, change: float, direction: str) -> float:
-    """The level after a change that is given in the edges' coordinate, kept in [0, 10]; see client_graph/graph.py: move."""
-    if direction != "bipolar":
-        return min(10.0, max(0.0, level + change))
-    distance = min(5.0, max(0.0, abs(level - 5.0) - change))
-    return 5.0 + distance if level >= 5.0 else 5.0 - distance
-
-
 def _same_turn(node: str, step: str, level: float, wanted: float, moved: float, direction: str) -> None:
-    after = _level_after(level, wanted, direction)
-    expected = after - level if direction != "bipolar" else abs(level - 5.0) - abs(after - 5.0)
+    kind = DIRECTIONS.index(direction)
+    expected = change_between(level, move(level, wanted, kind), kind)
     if abs(expected - moved) > ROUNDING:
         raise ValueError(
             f"{node}, {step}: the report says {moved:+.6f}, and these levels, scores and settings give {expected:+.6f}; "
@@ -290,6 +276,8 @@ def _told(why: Explanation) -> Iterator[str]:
         f"{sums['direct']:+.4f}  from the judge's scores (phase {why.phase} lets {why.phase_weight:g} through, "
         f"engagement {why.engagement:.2f}, resistance 1/(1 + {why.bq:g}))"
     )
+    if not why.direct:
+        yield f"    no dimension that bears on {name} scored above 6.5 or below 3.5: between them nothing is asked of anybody"
     yield from (_line(part) for part in why.direct.values())
     yield f"{sums['edges']:+.4f}  through edges"
     for part in why.edges[:PRINTED]:

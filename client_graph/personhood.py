@@ -1,5 +1,6 @@
 """Draw a client: attachment strategy, presenting concern, stage of treatment -> a person and the state they arrive in."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -86,6 +87,8 @@ def draw(
 
     level = start at the stage + grip · strategy shift + concern shift + N(0, 0.6), kept in [0, 10]
     """
+    if clients < 1:
+        raise ValueError(f"found {clients} clients; expected at least 1")
     people = [_person(catalog, rng, stage, strategy, concern) for _ in range(clients)]
     states = [_arrival(catalog, person, rng, settings or ClientSettings()) for person in people]
     state = arrive(ClientState.stack(states), catalog)
@@ -99,7 +102,11 @@ def draw(
 def _chosen(rows: Sequence[Any], name: str | None, what: str, rng: np.random.Generator) -> Any:
     known = {row.name: row for row in rows}
     if name is not None and name not in known:
-        raise ValueError(f"found {what} {name!r}; expected one of {', '.join(known)}")
+        near = difflib.get_close_matches(str(name), known, 1, cutoff=0.4) or [
+            row for row in known if str(name).lower() in row.lower()
+        ]
+        cure = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"found {what} {name!r}{cure}; expected one of {', '.join(known)}")
     drawn = rows[int(rng.integers(len(rows)))]  # drawn even when asked for, so that a wish does not shift other draws
     return known[name] if name is not None else drawn
 

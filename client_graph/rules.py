@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 from client_graph.names import AXES, LOA_DIMENSIONS, PHASES, SIGNALS, STAGES
-from client_graph.strengths import broken_strengths
 from client_graph.tables import Row, line_of
 
 Rows = Mapping[str, tuple[Any, ...]]
@@ -42,7 +41,7 @@ def broken_rules(rows: Rows, whole: set[str]) -> Iterable[str]:
     yield from _too_few_or_many(rows, whole)
     yield from _broken_nodes(rows, whole)
     if {"strengths", "strength_nodes"} <= whole:
-        yield from broken_strengths(rows)
+        yield from _broken_strengths(rows)
     for table, rule in _OF_A_ROW.items():
         for row in rows[table]:
             yield from (f"{place(table, row)}: {mistake}" for mistake in rule(row))
@@ -204,3 +203,16 @@ _OF_A_ROW = {
     "strategies": _broken_strategy,
     "concerns": _broken_concern,
 }
+
+
+def _broken_strengths(rows: Rows) -> Iterable[str]:
+    """What a table of strengths lacks. Ask only when strengths.csv and strength_nodes.csv have no bad cell."""
+    for name in sorted({row.name for row in rows["strengths"]} - {row.strength for row in rows["strength_nodes"]}):
+        yield f"strength_nodes.csv: no row for strength {name}; expected the nodes it leans on"
+    for row in rows["strengths"]:
+        for stage in STAGES[:2]:  # paper 1319
+            if (shadow := getattr(row, f"shadow_{stage}")) <= (free := getattr(row, f"accessible_{stage}")):
+                yield (
+                    f"{place('strengths', row)}: {row.name}: found shadow_{stage} {shadow} and accessible_{stage} {free}; "
+                    "expected the shadow to weigh more in stages 1 and 2"
+                )

@@ -9,7 +9,7 @@ from client_graph import buckets as b
 from client_graph.catalog import Catalog
 from client_graph.compiled import LANES, compiled, gather
 from client_graph.graph import alliance, coiling
-from client_graph.state import ClientState
+from client_graph.state import ClientState, check_state
 
 CORE_ACCESS = 2  # phase C
 
@@ -46,7 +46,8 @@ def _measure(levels, buckets, tables, out):  # type: ignore[no-untyped-def]
 
 
 def measure(state: ClientState, catalog: Catalog) -> Measures:
-    """The summary measures of N clients as they stand."""
+    """The summary measures of N clients as they stand. Raises StateError where the state does not fit the catalog."""
+    check_state(state, len(catalog.nodes), len(catalog.bucket_names))
     out = np.empty((4, state.clients))
     _measure(state.levels, state.buckets, catalog.tables, out)
     return Measures(out[0], out[1], out[2], out[3], state.core_sessions.copy(), state.session.copy())

@@ -1,6 +1,5 @@
 """Gains and rates of the person's dynamics: the numbers that calibration may change, each with its sentence."""
 
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,7 +69,7 @@ class ClientSettings(BaseModel):
         3, ge=0, description="First turns of a session locked to rapport_building (paper 414)."
     )
 
-    @cached_property
+    @property
     def dynamics(self) -> Dynamics:
         """These settings as the compiled turn takes them."""
         values = {name: getattr(self, name) for name in Dynamics._fields if name != "literal_drive"}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
@@ -29,5 +29,6 @@ def spread(work: Callable[[int, int], object], clients: int, threads: int) -> No
     try:
         work(edges[0], edges[1])
     finally:
-        for other in others:
-            other.result()
+        wait(others)  # nobody may look at the arrays while a part of them is being written
+    for other in others:
+        other.result()

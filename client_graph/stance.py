@@ -6,7 +6,7 @@ from client_graph.compiled import compiled
 
 RAPPORT, ASSEMBLAGE, INTERVENTION = 0, 1, 2
 
-# Signals, each in [0, 10], in the order of tables.signal_*.
+# Signals, each in [0, 10], in the order of names.SIGNALS.
 OPENNESS, DISCLOSURE, RESISTANCE, DEFENSIVENESS, OVERWHELM = range(5)
 
 STEADY_ATTUNEMENT = 5.5  # running average over four turns (paper 413)

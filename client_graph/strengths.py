@@ -1,16 +1,14 @@
 """Which of a client's strengths are within reach now: free, longed for, or at work for a defence (paper 1305-1327, 1501-1506)."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from client_graph.catalog import Catalog
 from client_graph.graph import tightness
 from client_graph.names import STAGES
-from client_graph.tables import Row, line_of
-
-if TYPE_CHECKING:  # the catalog asks `broken_strengths`
-    from client_graph.catalog import Catalog
+from client_graph.tables import Row
 
 STATES = ("accessible", "blocked", "shadow")  # paper 1309-1311
 RELIEF = np.array([1.0, -1.0, -1.0])  # what a healthier node does to each state
@@ -30,7 +28,7 @@ class Strength(NamedTuple):
     words: str  # how it shows, in full sentences that begin with "They"
 
 
-def weights(levels: np.ndarray, stage: int, catalog: "Catalog") -> np.ndarray:
+def weights(levels: np.ndarray, stage: int, catalog: Catalog) -> np.ndarray:
     """(strengths, 3) pull toward each of STATES, in [0, 1], of a client with node levels (n,) at `stage` 1..4.
 
     accessible = base + ease,   blocked = base - ease_blocked,   shadow = base - ease_shadow,   kept in [0, 1]
@@ -49,7 +47,7 @@ def weights(levels: np.ndarray, stage: int, catalog: "Catalog") -> np.ndarray:
     return pull.clip(0.0, 1.0)
 
 
-def is_extremely_narcissistic(levels: np.ndarray, catalog: "Catalog") -> bool:
+def is_extremely_narcissistic(levels: np.ndarray, catalog: Catalog) -> bool:
     """Whether narcissism, shown by the nodes of narcissism_nodes.csv, is extreme in a client with levels (n,).
 
     mean over those nodes of level (where the high end shows it) or 10 - level >= EXTREME_NARCISSISM;   no nodes, no
@@ -60,7 +58,7 @@ def is_extremely_narcissistic(levels: np.ndarray, catalog: "Catalog") -> bool:
     return bool(shown) and bool(sum(shown) / len(shown) >= EXTREME_NARCISSISM)
 
 
-def signature(catalog: "Catalog", rng: np.random.Generator) -> tuple[str, ...]:
+def signature(catalog: Catalog, rng: np.random.Generator) -> tuple[str, ...]:
     """The strengths that are this person's own, SIGNATURES of the catalog's (all, where it has fewer), in its order.
 
     Drawn without replacement, odds ∝ relevance: the largest u^(1/relevance), u ~ U(0, 1) (Efraimidis and Spirakis 2006).
@@ -71,7 +69,7 @@ def signature(catalog: "Catalog", rng: np.random.Generator) -> tuple[str, ...]:
     return tuple(rows[i].name for i in chosen)
 
 
-def within_reach(names: Sequence[str], levels: np.ndarray, stage: int, catalog: "Catalog") -> tuple[Strength, ...]:
+def within_reach(names: Sequence[str], levels: np.ndarray, stage: int, catalog: Catalog) -> tuple[Strength, ...]:
     """The state of each of a person's strengths now, accessible ones first; `levels` (n,), `stage` 1..4. Pure.
 
     A strength is accessible where that pull is the greatest of its three, but never fewer nor more than WITHIN_REACH.
@@ -93,37 +91,22 @@ def within_reach(names: Sequence[str], levels: np.ndarray, stage: int, catalog: 
     )
 
 
-def broken_strengths(rows: Mapping[str, tuple[Any, ...]]) -> Iterable[str]:
-    """What a table of strengths lacks. Ask only when strengths.csv and strength_nodes.csv have no bad cell."""
-    for name in sorted({row.name for row in rows["strengths"]} - {row.strength for row in rows["strength_nodes"]}):
-        yield f"strength_nodes.csv: no row for strength {name}; expected the nodes it leans on"
-    for row in rows["strengths"]:
-        for stage in STAGES[:2]:  # paper 1319
-            if (shadow := getattr(row, f"shadow_{stage}")) <= (free := getattr(row, f"accessible_{stage}")):
-                yield (
-                    f"{_place('strengths', row)}: {row.name}: found shadow_{stage} {shadow} and accessible_{stage} {free}; "
-                    "expected the shadow to weigh more in stages 1 and 2"
-                )
-
-
-def _place(table: str, row: Row) -> str:
-    line = line_of(row)
-    return f"{table}.csv" if line is None else f"{table}.csv:{line}"
-
-
-def _check(levels: np.ndarray, stage: int, catalog: "Catalog") -> None:
+def _check(levels: np.ndarray, stage: int, catalog: Catalog) -> None:
     if stage not in STAGES:
         raise ValueError(f"found stage {stage!r}; expected one of {STAGES}")
     expected = (len(catalog.nodes),)
-    if levels.shape != expected or not ((levels >= 0) & (levels <= 10)).all():  # a NaN is in no range
-        raise ValueError(f"found levels {levels!r}; expected shape {expected} and values in [0, 10], for one client")
+    if levels.shape != expected:
+        raise ValueError(f"found levels of shape {levels.shape}; expected {expected}, for one client")
+    if len(bad := np.flatnonzero(~((levels >= 0) & (levels <= 10)))):  # a NaN is in no range
+        found = ", ".join(f"{catalog.node_names[n]} {levels[n]}" for n in bad)
+        raise ValueError(f"found levels {found}; expected values in [0, 10]")
 
 
 def _base(row: Row, stage: int) -> list[float]:
     return [getattr(row, f"{state}_{stage}") for state in STATES]
 
 
-def _shifts(easier: np.ndarray, catalog: "Catalog") -> np.ndarray:
+def _shifts(easier: np.ndarray, catalog: Catalog) -> np.ndarray:
     """(strengths, 3) change of each pull by weighted means of `easier` (n,); 0 where a strength leans on no node."""
     strength = {row.name: s for s, row in enumerate(catalog.rows["strengths"])}
     node = {name: n for n, name in enumerate(catalog.node_names)}

@@ -1,7 +1,6 @@
 """Read a CSV table into checked rows; every mistake of a file, or of a folder of files, in one error."""
 
 import csv
-import hashlib
 import io
 import re
 from collections.abc import Iterable
@@ -49,35 +48,43 @@ def table_folder(folder: Path | str) -> Path:
         kind = "a file" if path.exists() else "nothing"
         raise TableError(
             [
-                f"{path}: found {kind} in {Path.cwd()}; expected a folder of CSV tables. Copy configs/client and edit that"
+                f"{path}: found {kind} there (from {Path.cwd()}); expected a folder of CSV tables. Copy configs/client and edit that"
             ]
         )
     return path.resolve()
 
 
-def tables_hash(folder: Path, names: Iterable[str]) -> str:
-    """SHA-256 of the bytes of the named tables of `folder`, in hexadecimal; a table that cannot be read counts as absent."""
-    digest = hashlib.sha256()
-    for name in names:
-        path = folder / f"{name}.csv"
-        try:
-            data = path.read_bytes() if path.is_file() else None
-        except OSError:
-            data = None
-        digest.update(f"{name} {'absent' if data is None else len(data)}\n".encode())
-        digest.update(data or b"")
-    return digest.hexdigest()
-
-
 def read_table(path: Path, row_type: type[R], problems: list[str]) -> list[R]:
-    """Rows of `path` in file order. Mistakes are appended to `problems`, so that a caller can report all files at once.
+    """Rows of `path` in file order. Mistakes are appended to `problems`, so that a caller can report all files at once."""
+    return rows_of(path, read_bytes(path), row_type, problems)
 
-    A byte order mark and any line endings are read as spreadsheet programs write them. A link is followed, since tools that
-    keep data elsewhere leave links; what is no regular file (a pipe, a device) is refused, since reading it may never end.
+
+def read_bytes(path: Path) -> bytes | str:
+    """The bytes of a table's file, or what keeps it from being read, in words.
+
+    A link is followed, since tools that keep data elsewhere leave links; what is no regular file (a pipe, a device) is
+    refused, since reading it may never end.
     """
+    if not path.exists():
+        return "no such table; expected a CSV file"
+    if not path.is_file():
+        return "found no regular file; expected a CSV file, or a link to one"
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); expected a CSV file that you may read"
+
+
+def rows_of(path: Path, data: bytes | str, row_type: type[R], problems: list[str]) -> list[R]:
+    """Rows of what `read_bytes` gave for `path`. A byte order mark and any line endings are read as spreadsheets write them."""
     expected = list(row_type.model_fields)
-    text = _text(path, expected, problems)
-    if text is None:
+    if isinstance(data, str):
+        problems.append(f"{path}: {data} with columns {', '.join(expected)}")
+        return []
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problems.append(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save the table as UTF-8")
         return []
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     rows: list[R] = []
@@ -98,22 +105,6 @@ def read_table(path: Path, row_type: type[R], problems: list[str]) -> list[R]:
             'and write one inside a quoted cell twice ("")'
         )
     return rows
-
-
-def _text(path: Path, expected: list[str], problems: list[str]) -> str | None:
-    if not path.exists():
-        problems.append(f"{path}: no such table; expected a CSV file with columns {', '.join(expected)}")
-        return None
-    if not path.is_file():
-        problems.append(f"{path}: found no regular file; expected a CSV file, or a link to one")
-        return None
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.append(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save the table as UTF-8")
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror}); expected a CSV file that you may read")
-    return None
 
 
 def _wrong_columns(found: list[str], expected: list[str]) -> str:

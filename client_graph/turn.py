@@ -16,7 +16,7 @@ from client_graph.propagation import propagate
 from client_graph.settings import ClientSettings
 from client_graph.spread import spread
 from client_graph.stance import RESISTANCE, client_signals, mean_so_far, next_stance, remember, ruptured
-from client_graph.state import ClientState
+from client_graph.state import ClientState, StateError, check_state
 from client_graph.taie import axes_size, axis_trend, transformation, update_axes
 from client_graph.therapist_model import attunement, update_tmog
 
@@ -31,7 +31,7 @@ class TurnReport(NamedTuple):
     direct: np.ndarray  # (N, n) from the judge's scores
     through_edges: np.ndarray  # (N, n) from other nodes
     through_buckets: np.ndarray  # (N, n) from the reservoirs
-    buckets: np.ndarray  # (N, 16) change of each reservoir
+    buckets: np.ndarray  # (N, B) change of each reservoir
     loa: np.ndarray  # (N, 7) change of each LOA dimension
     adaptation_events: np.ndarray  # (N, 7) int64: thresholds crossed upward minus downward
     axes: np.ndarray  # (N, 3) change of each axis
@@ -47,8 +47,8 @@ class TurnReport(NamedTuple):
     rupture: np.ndarray  # (N,) bool
 
 
-def empty_report(clients: int, catalog: Catalog, by_node: bool = True) -> TurnReport:
-    """A report to be filled; without `by_node` the three node arrays have no rows, which saves more than half of its memory."""
+def empty_report(clients: int, catalog: Catalog, *, by_node: bool) -> TurnReport:
+    """A report to be filled; without `by_node` the three node arrays have no rows, which saves nine tenths of its memory."""
     nodes, buckets = len(catalog.nodes), len(catalog.bucket_names)
     rows = clients if by_node else 0
     return TurnReport(
@@ -70,6 +70,16 @@ def empty_report(clients: int, catalog: Catalog, by_node: bool = True) -> TurnRe
         signals=np.zeros((clients, 5)),
         rupture=np.zeros(clients, dtype=np.bool_),
     )
+
+
+def _check_report(report: TurnReport, clients: int, catalog: Catalog) -> None:
+    rows, width = {len(array) for array in report[3:]}, report.direct.shape[1:]
+    by_node = {len(array) for array in report[:3]}
+    if rows != {clients} or by_node not in ({0}, {clients}) or width != (len(catalog.nodes),):
+        raise StateError(
+            f"found a report for {', '.join(map(str, sorted(rows)))} clients and {width} nodes; expected one for {clients} clients "
+            f"and {len(catalog.nodes)} nodes: empty_report({clients}, catalog, by_node=...)"
+        )
 
 
 @compiled
@@ -178,8 +188,8 @@ def advance(
     Pure: `state` is left as it was; the only chance is each client's own stream, part of the state. Raises ScoreError.
     Cost: proportional to N; see benchmarks/client_graph.py.
     """
-    after, report = state.snapshot(), empty_report(state.clients, catalog)
-    advance_in_place(after, scores, catalog, settings, report)
+    after, report = state.snapshot(), empty_report(state.clients, catalog, by_node=True)
+    advance_in_place(after, scores, catalog, settings, report=report)
     return after, report
 
 
@@ -188,6 +198,7 @@ def advance_in_place(
     scores: np.ndarray,
     catalog: Catalog,
     settings: ClientSettings | None = None,
+    *,
     report: TurnReport | None = None,
     threads: int = 1,
 ) -> TurnReport:
@@ -196,8 +207,14 @@ def advance_in_place(
     A report made by `empty_report(..., by_node=False)` leaves out the changes by node (the default here). The clients are
     spread over `threads`; their bits do not depend on how. Raises ScoreError before anything is changed.
     """
+    check_state(state, len(catalog.nodes), len(catalog.bucket_names))
+    if not state.levels.flags.writeable:
+        raise StateError(
+            "found a read-only state; expected one that may be changed: use advance(), or state.snapshot()"
+        )
     judged = checked_scores(scores, state.clients)
     filled = report if report is not None else empty_report(state.clients, catalog, by_node=False)
+    _check_report(filled, state.clients, catalog)
     dynamics = (settings or _DEFAULT).dynamics
     spread(
         lambda first, last: _advance(state, judged, catalog.tables, dynamics, filled, first, last),

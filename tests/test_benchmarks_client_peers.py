@@ -59,7 +59,7 @@ def test_an_array_peer_takes_the_same_turns(peer: type, settings: ClientSettings
     steps: set[int] = set()
     stances: set[int] = set()
     for scores in judged():
-        report = advance_in_place(state, scores, CATALOG, settings, empty_report(CLIENTS, CATALOG))
+        report = advance_in_place(state, scores, CATALOG, settings, report=empty_report(CLIENTS, CATALOG, by_node=True))
         assert_same(other.turn(scores)._asdict(), report)
         assert_same(other.state._asdict(), state)
         steps, stances = steps | {*report.phase_step.tolist()}, stances | {*state.stance.tolist()}
@@ -73,7 +73,7 @@ def test_the_loop_peer_takes_the_same_turns(settings: ClientSettings) -> None:
     state = crowd()
     others = [LoopClient(CATALOG, state, i, settings) for i in range(CLIENTS)]
     for scores in judged():
-        report = advance_in_place(state, scores, CATALOG, settings, empty_report(CLIENTS, CATALOG))
+        report = advance_in_place(state, scores, CATALOG, settings, report=empty_report(CLIENTS, CATALOG, by_node=True))
         for i, other in enumerate(others):
             assert_same(other.turn(scores[i].tolist()), report, i)
             assert_same(other.state(), state, i)

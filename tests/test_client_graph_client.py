@@ -10,6 +10,7 @@ import pytest
 
 import client_graph
 from client_graph import DIMENSIONS, ClientGraph, ClientSettings, ScoreError, advance, draw, load_catalog
+from client_graph.graph import tightness
 from client_graph.names import CONFIGS
 
 CATALOG = load_catalog()
@@ -73,7 +74,11 @@ def test_tightness_is_what_coiling_is_the_mean_of() -> None:
 
 def test_what_matters_now_is_tight_heavy_and_let_through_by_the_phase() -> None:
     client = a_client()
-    voice = {row.name: client.tightness[row.name] * row.weight * row.phase_a for row in CATALOG.nodes}
+    usual = tightness(CATALOG.start[client.stage - 1], CATALOG.tables)  # of the stage: a person is told from it
+    voice = {
+        row.name: (2 * client.tightness[row.name] - usual[n]) * row.weight * row.phase_a
+        for n, row in enumerate(CATALOG.nodes)
+    }
     assert client.matters_now(5) == sorted(voice, key=lambda name: -voice[name])[:5]
 
 

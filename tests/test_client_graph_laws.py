@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client_graph.catalog import Catalog, load_catalog
+from client_graph.compiled import LANES
 from client_graph.drive import ScoreError
 from client_graph.names import DIMENSIONS
 from client_graph.personhood import draw
@@ -164,12 +165,12 @@ def test_harm_outweighs_help(data: st.DataObject) -> None:
 def test_a_batch_is_its_singles_bit_for_bit(data: st.DataObject) -> None:
     """DESIGN, section 1: `advance` works on N clients at a time, and a single client is N = 1."""
     catalog = data.draw(any_catalog)
-    assert_singles(catalog, *data.draw(crowds(catalog, longest=140)))
+    assert_singles(catalog, *data.draw(crowds(catalog, longest=3 * LANES + 1)))
 
 
-@pytest.mark.parametrize("clients", [7, 9, 33, 63, 64, 65, 129])
+@pytest.mark.parametrize("clients", [7, LANES - 1, LANES, LANES + 1, 2 * LANES + 1])
 def test_a_batch_of_different_clients_is_its_singles_bit_for_bit(clients: int) -> None:
-    """Likewise for the default catalog, around multiples of a block of 64, no two clients alike."""
+    """Likewise for the default catalog, around multiples of a block, no two clients alike."""
     rng = np.random.default_rng(clients)
     state, _ = draw(DEFAULT, rng, clients)
     state.phase[:] = rng.integers(0, 4, clients)
@@ -191,16 +192,16 @@ def assert_singles(catalog: Catalog, state: ClientState, judged: np.ndarray) -> 
 def test_a_turn_in_place_is_the_same_turn(data: st.DataObject, threads: int) -> None:
     """DESIGN, section 1: over any number of threads, and with a report that has served before."""
     catalog = data.draw(any_catalog)
-    state, judged = data.draw(crowds(catalog, longest=140))
-    here, report = state.snapshot(), empty_report(state.clients, catalog)
+    state, judged = data.draw(crowds(catalog, longest=3 * LANES + 1))
+    here, report = state.snapshot(), empty_report(state.clients, catalog, by_node=True)
     for _ in range(2):
         state, told = advance(state, judged, catalog)
-        advance_in_place(here, judged, catalog, None, report, threads)
+        advance_in_place(here, judged, catalog, report=report, threads=threads)
         assert here.same_as(state)
         assert same_bits(report, told)
     judged[-1, -1] = np.nan
     with pytest.raises(ScoreError):
-        advance_in_place(here, judged, catalog, None, report, threads)
+        advance_in_place(here, judged, catalog, report=report, threads=threads)
     assert here.same_as(state)
     assert same_bits(report, told)
 

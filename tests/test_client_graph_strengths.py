@@ -215,8 +215,8 @@ def test_a_bipolar_node_counts_by_its_distance_from_the_middle() -> None:
 @pytest.mark.parametrize(
     ("levels", "stage", "said"),
     [
-        (CATALOG.start[0][:-1], 1, "expected shape"),
-        (CATALOG.start, 1, "expected shape"),
+        (CATALOG.start[0][:-1], 1, "found levels of shape"),
+        (CATALOG.start, 1, "found levels of shape"),
         (typical(trust_capacity=float("nan")), 1, r"values in \[0, 10\]"),
         (typical(trust_capacity=10.1), 1, r"values in \[0, 10\]"),
         (typical(trust_capacity=-0.1), 1, r"values in \[0, 10\]"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from client_graph.rows import LoaThresholdRow, NameRow
-from client_graph.tables import TableError, line_of, read_table, table_folder, tables_hash
+from client_graph.tables import TableError, line_of, read_table, table_folder
 
 
 def read(path: Path, data: str | bytes) -> tuple[list[NameRow], list[str]]:
@@ -103,20 +103,3 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
             table_folder(tmp_path / name)
     (tmp_path / "link").symlink_to(tmp_path)
     assert table_folder(tmp_path / "link") == tmp_path.resolve()
-
-
-def test_the_hash_is_of_every_byte_and_of_which_table_it_is_in(tmp_path: Path) -> None:
-    def written(**tables: str) -> str:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        folder.mkdir()
-        for name, text in tables.items():
-            (folder / f"{name}.csv").write_text(text)
-        return tables_hash(folder, ("one", "two"))
-
-    same = written(one="a\n", two="b\n")
-    assert written(one="a\n", two="b\n", notes="not a table") == same
-    others = [
-        written(one="a\r\n", two="b\n"), written(one="a\nb\n", two=""), written(one="", two="a\nb\n"), written(one="a\nb\n"),
-        written(one="b\n", two="a\n"),
-    ]  # fmt: skip
-    assert len({same, *others}) == 6

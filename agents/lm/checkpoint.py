@@ -15,7 +15,7 @@ from agents.lm.device import mx
 from agents.lm.files import BrokenFolder, load_arrays, save_arrays, verify_folder, whole_folder
 
 STATE = "state.json"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass

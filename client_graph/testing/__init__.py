@@ -9,12 +9,13 @@ Needs hypothesis, which nothing else in this package does.
     def test_my_engine(data):
         catalog = data.draw(catalogs())
         state, judged = data.draw(states(catalog, 3)), data.draw(scores(3))
-        ...  # after, report = mine(state, judged, catalog)
-        assert differences(state, judged, after, report, catalog) == []
+        calm = ClientSettings(tmog_noise=0.0)  # the plain engine draws no noise
+        ...  # after, report = mine(state, judged, catalog, calm)
+        assert differences(state, judged, after, report, catalog, calm) == []
 """
 
+from client_graph.state import out_of_range
 from client_graph.testing.plain import bucket, edge, node, plain_catalog, row, sensitivity, with_rows
-from client_graph.testing.ranges import out_of_range
 from client_graph.testing.reference import EITHER_WAY, PlainTurn, differences, one_turn
 from client_graph.testing.strategies import (
     SCORE_EDGES,

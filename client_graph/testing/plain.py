@@ -107,4 +107,4 @@ def plain_catalog(nodes: Iterable[Row], **tables: Iterable[Row]) -> Catalog:
 
 def with_rows(catalog: Catalog, **tables: Iterable[Row]) -> Catalog:
     """`catalog` with the named tables replaced. Raises TableError."""
-    return catalog_of(catalog.rows | {name: tuple(entries) for name, entries in tables.items()})
+    return catalog_of(dict(catalog.rows) | {name: tuple(entries) for name, entries in tables.items()})

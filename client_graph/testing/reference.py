@@ -4,7 +4,7 @@ Written from DESIGN sections 2 and 3 and the paper, in scalars and by name. It i
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -151,7 +151,7 @@ def drive(score: float, kind: str) -> tuple[float, float]:
 
 
 def buckets_after(
-    before: Iterable[float], help_: dict[str, float], harm: dict[str, float], rows: dict[str, Any]
+    before: Iterable[float], help_: dict[str, float], harm: dict[str, float], rows: Mapping[str, Any]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """(levels, changes) of the buckets (paper 355)."""
     bucket = {row.name: float(value) for row, value in zip(rows["buckets"], before, strict=True)}
@@ -166,7 +166,7 @@ def buckets_after(
 
 
 def loa_after(
-    before: Iterable[float], help_: dict[str, float], harm: dict[str, float], rows: dict[str, Any],
+    before: Iterable[float], help_: dict[str, float], harm: dict[str, float], rows: Mapping[str, Any],
     rules: ClientSettings, margin: Margin,
 ) -> tuple[list[float], list[float], list[int]]:  # fmt: skip
     """(levels, changes, events) of the seven dimensions (paper 357-366)."""
@@ -190,7 +190,7 @@ def loa_after(
 
 def axes_after(
     before: Iterable[float], at_start: Iterable[float], help_: dict[str, float], harm: dict[str, float],
-    rows: dict[str, Any], rules: ClientSettings,
+    rows: Mapping[str, Any], rules: ClientSettings,
 ) -> list[float]:  # fmt: skip
     """The three axes: toward zero and no further when helped, outward on their own side when harmed (paper 367-375)."""
     step = dict.fromkeys(AXES, 0.0)
@@ -217,7 +217,7 @@ def trend(window: Sequence[float], tolerance: float, margin: Margin) -> int:
     return 0 if abs(change) <= tolerance else (1 if change < 0 else -1)
 
 
-def alliance_of(level: dict[str, float], rows: dict[str, Any]) -> float:
+def alliance_of(level: dict[str, float], rows: Mapping[str, Any]) -> float:
     """Mean level / 10 of the alliance's core nodes."""
     core = [row.node for row in rows["roles"] if row.role == "alliance"]
     return sum(level[name] for name in core) / len(core) / 10
@@ -225,7 +225,7 @@ def alliance_of(level: dict[str, float], rows: dict[str, Any]) -> float:
 
 def asked_of_nodes(
     level: dict[str, float], help_: dict[str, float], harm: dict[str, float], phase: int, stage: int,
-    rows: dict[str, Any], rules: ClientSettings,
+    rows: Mapping[str, Any], rules: ClientSettings,
 ) -> dict[str, float]:  # fmt: skip
     """What the scores ask of each node, before its level's range is felt (paper 348-349)."""
     (engagement_node,) = [row.node for row in rows["roles"] if row.role == "engagement"]
@@ -240,7 +240,7 @@ def asked_of_nodes(
 
 
 def arriving(
-    level: dict[str, float], direct: dict[str, float], bond: float, stage: int, rows: dict[str, Any],
+    level: dict[str, float], direct: dict[str, float], bond: float, stage: int, rows: Mapping[str, Any],
     rules: ClientSettings, margin: Margin,
 ) -> dict[str, float]:  # fmt: skip
     """What the edges bring to each node (paper 335-345)."""
@@ -312,7 +312,7 @@ def beliefs_after(
     }
 
 
-def mood_of(bucket: dict[str, float], rows: dict[str, Any]) -> float:
+def mood_of(bucket: dict[str, float], rows: Mapping[str, Any]) -> float:
     """Adaptive minus maladaptive mean, in [-1, 1]; an adaptive bucket that falls counts as its absence."""
     sick = [bucket[row.name] for row in rows["buckets"] if row.kind == "maladaptive"]
     well = [
@@ -332,7 +332,7 @@ def tightness(level: float, direction: str) -> float:
     return {"increase": (10 - level) / 10, "decrease": level / 10, "bipolar": abs(level - 5) / 5}[direction]
 
 
-def phase_step(phase: int, stage: int, score: float, rows: dict[str, Any], margin: Margin) -> int:
+def phase_step(phase: int, stage: int, score: float, rows: Mapping[str, Any], margin: Margin) -> int:
     """1 forward, -1 back, 0 (paper 376-383)."""
     thresholds = {
         (row.phase_from, row.phase_to): row.threshold for row in rows["phase_thresholds"] if row.stage == stage + 1
@@ -349,7 +349,7 @@ def phase_step(phase: int, stage: int, score: float, rows: dict[str, Any], margi
     return 0
 
 
-def signals_of(level: dict[str, float], phase: int, rows: dict[str, Any]) -> dict[str, float]:
+def signals_of(level: dict[str, float], phase: int, rows: Mapping[str, Any]) -> dict[str, float]:
     """What shows of the client in `phase`, in [0, 10], in the order of SIGNALS (paper 413)."""
     total = dict.fromkeys(SIGNALS, 0.0)
     for row in rows["signal_nodes"]:
