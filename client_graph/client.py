@@ -35,6 +35,9 @@ if TYPE_CHECKING:  # a notebook pays for networkx and matplotlib when it asks fo
     from matplotlib.figure import Figure
 
 
+OWN = 3.0  # how much louder a person's own trouble speaks than what is usual at their stage (design)
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class ClientGraph:
     """Client `index` of a batch, by name, and what the last turn did to it.
@@ -162,14 +165,17 @@ class ClientGraph:
     def matters_now(self, count: int = 5) -> list[str]:
         """The `count` nodes that speak loudest now, loudest first.
 
-        voice_n = weight_n · phase weight_n · (coiling_n + coiling_n - what is typical of the stage): how tight a node is, and
-        how much tighter than most people's, so that a person is told from their stage
+        voice_n = weight_n · (phase weight_n · coiling_n + OWN · max(0, coiling_n - what is typical of the stage))
+
+        How tight a node is, as far as the phase lets it speak, and how much tighter than most people's: without the second
+        part every new client would speak of the alliance alone, whatever brought them.
         """
         if count < 0:
             raise ValueError(f"found count {count}; expected 0 or more")
         stage, phase = int(self.state.stage[self.index]), int(self.state.phase[self.index])
         tight, typical = self._tightness(), tightness(self.catalog.start[stage], self.catalog.tables)
-        voice = self.catalog.tables.nodes["share"] * self.catalog.phase_weight[phase] * (2.0 * tight - typical)
+        let_through = self.catalog.phase_weight[phase] * tight + OWN * np.maximum(0.0, tight - typical)
+        voice = self.catalog.tables.nodes["share"] * let_through
         return [self.catalog.node_names[n] for n in np.argsort(-voice, kind="stable")[:count]]
 
     def worst_misread(self, count: int = 5) -> list[tuple[str, float]]:

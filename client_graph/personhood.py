@@ -17,12 +17,8 @@ from client_graph.strengths import Strength, signature, within_reach
 from client_graph.therapist_model import attunement
 
 STAGE_ODDS = (0.35, 0.45, 0.20, 0.0)  # paper 1564: stage 4 has to be asked for
-STRATEGY_GRIP = (
-    1.0,
-    0.75,
-    0.45,
-    0.2,
-)  # how far a strategy still shifts levels at each stage; loosens as treatment goes
+STRATEGY_GRIP = (1.0, 0.75, 0.45, 0.2)  # how far a strategy still shifts levels, by stage; loosens as treatment goes
+CONCERN_GRIP = (1.0, 0.8, 0.5, 0.25)  # likewise of a concern: what brought someone is what the work has been about
 LEVEL_SPREAD = 0.6  # standard deviation between clients of one kind, in level points
 BUCKET_SPREAD = 0.05
 LOA_SPREAD = 0.8
@@ -85,7 +81,7 @@ def draw(
 ) -> tuple[ClientState, tuple[Person, ...]]:
     """`clients` people and the state in which each arrives. What is not asked for is drawn from `rng`.
 
-    level = start at the stage + grip · strategy shift + concern shift + N(0, 0.6), kept in [0, 10]
+    level = start at the stage + grip · strategy shift + grip · concern shift + N(0, 0.6), kept in [0, 10]
     """
     if clients < 1:
         raise ValueError(f"found {clients} clients; expected at least 1")
@@ -142,7 +138,7 @@ def _arrival(catalog: Catalog, person: Person, rng: np.random.Generator, setting
             levels[catalog.node(row.node)] += STRATEGY_GRIP[stage] * row.shift
     for row in catalog.rows["concern_nodes"]:
         if row.concern == person.concern:
-            levels[catalog.node(row.node)] += row.shift
+            levels[catalog.node(row.node)] += CONCERN_GRIP[stage] * row.shift
     levels = np.clip(levels + rng.normal(0.0, LEVEL_SPREAD, levels.shape), 0.0, 10.0)
     buckets = np.clip(
         catalog.bucket_start[stage] + rng.normal(0.0, BUCKET_SPREAD, catalog.bucket_start[stage].shape), 0, 1

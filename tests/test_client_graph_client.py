@@ -76,7 +76,8 @@ def test_what_matters_now_is_tight_heavy_and_let_through_by_the_phase() -> None:
     client = a_client()
     usual = tightness(CATALOG.start[client.stage - 1], CATALOG.tables)  # of the stage: a person is told from it
     voice = {
-        row.name: (2 * client.tightness[row.name] - usual[n]) * row.weight * row.phase_a
+        row.name: row.weight
+        * (row.phase_a * client.tightness[row.name] + 3 * max(0, client.tightness[row.name] - usual[n]))
         for n, row in enumerate(CATALOG.nodes)
     }
     assert client.matters_now(5) == sorted(voice, key=lambda name: -voice[name])[:5]

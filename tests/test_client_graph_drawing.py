@@ -130,8 +130,9 @@ def test_a_turn_whose_scores_are_not_known_is_drawn_without_them() -> None:
     assert "not known here" in texts(figure)
 
 
-def test_a_turn_that_moved_nothing_is_drawn() -> None:
-    assert TURN.plot_change().get_size_inches()[1] > CLIENT.after(np.full(12, 5.0)).plot_change().get_size_inches()[1]
+def test_a_turn_that_moved_nothing_is_not_drawn() -> None:
+    with pytest.raises(ValueError, match="moved no node"):
+        CLIENT.after(np.full(12, 5.0)).plot_change()
 
 
 def test_one_client_of_a_batch_is_drawn() -> None:

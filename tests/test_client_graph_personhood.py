@@ -10,7 +10,7 @@ import pytest
 
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.names import STAGE_NAMES, STAGES
-from client_graph.personhood import LEVEL_SPREAD, STAGE_ODDS, Person, draw, first_axes
+from client_graph.personhood import CONCERN_GRIP, LEVEL_SPREAD, STAGE_ODDS, Person, draw, first_axes
 from client_graph.strengths import WITHIN_REACH, Strength, within_reach
 
 CATALOG = load_catalog()
@@ -105,7 +105,8 @@ def test_a_concern_shifts_its_nodes_as_the_table_says() -> None:
 
     expected = np.zeros(len(CATALOG.nodes))
     for row in CATALOG.rows["concern_nodes"]:
-        expected[CATALOG.node(row.node)] += {"panic": row.shift, "emptiness": -row.shift}.get(row.concern, 0.0)
+        shift = CONCERN_GRIP[1] * row.shift
+        expected[CATALOG.node(row.node)] += {"panic": shift, "emptiness": -shift}.get(row.concern, 0.0)
     np.testing.assert_allclose(mean("panic") - mean("emptiness"), expected, atol=0.1)
 
 

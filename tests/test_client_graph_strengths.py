@@ -139,8 +139,17 @@ def test_no_flattery_and_envy_is_acknowledged(name: str) -> None:  # paper 1315-
         "notice",
     )
     assert any(word in row.blocked for word in longing)
-    assert any(word in row.blocked for word in ("envy", "envie", "appetite", "delight"))
     assert all(text.endswith((".", ".'")) for text in (row.lever, row.repair))
+
+
+def test_blocked_strengths_acknowledge_envy_and_failure() -> None:
+    """Paper 1319; named in some, not in every one: read together it would become a verdict."""
+    envied = [row.name for row in STRENGTHS.values() if any(word in row.blocked for word in ("envy", "envie"))]
+    failed = [
+        row.name for row in STRENGTHS.values() if any(word in row.blocked for word in ("fail", "went wrong", "mistake"))
+    ]
+    assert 4 <= len(envied) <= 12
+    assert failed
 
 
 @pytest.mark.parametrize("name", NAMES)
