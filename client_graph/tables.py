@@ -48,7 +48,8 @@ def table_folder(folder: Path | str) -> Path:
         kind = "a file" if path.exists() else "nothing"
         raise TableError(
             [
-                f"{path}: found {kind} there (from {Path.cwd()}); expected a folder of CSV tables. Copy configs/client and edit that"
+                f"{path}: found {kind} there (from {Path.cwd()}); expected a folder of CSV tables. "
+                "Copy configs/client and edit that"
             ]
         )
     return path.resolve()
