@@ -1,6 +1,6 @@
 """How soon a client opens: turns to phase B and to phase C, by stage of treatment and by the therapist's skill.
 
-    python benchmarks/opening.py [--clients 300] [--mood-gain G --coiling-gain G] [--markdown]
+    python benchmarks/opening.py [--clients 300] [--mood-gain G --coiling-gain G] [--catalog DIR] [--markdown]
 
 A therapist of skill s gets scores N(s, 0.6) in every dimension, every turn, for twenty turns. Each cell: the median turn in
 which clients first reach the phase, and the share that does (no turn where fewer than half do). Last column: how soon a
@@ -63,10 +63,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=300)
     parser.add_argument("--mood-gain", type=float, default=defaults.phase_mood_gain)
     parser.add_argument("--coiling-gain", type=float, default=defaults.phase_coiling_gain)
+    parser.add_argument("--catalog", help="a folder of one's own client tables; default: the shipped ones")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     asked = parser.parse_args()
     settings = ClientSettings(phase_mood_gain=asked.mood_gain, phase_coiling_gain=asked.coiling_gain)
-    catalog = load_catalog()
+    catalog = load_catalog(asked.catalog)
     rows = [["stage", *(f"{name} ({skill:g})" for name, skill in SKILLS.items()), "closes under harm (2)"]]
     for stage in STAGES:
         cells = [f"{stage} {STAGE_NAMES[stage - 1]}"]

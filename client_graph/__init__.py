@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from client_graph.explain import Explanation
     from client_graph.names import DIMENSIONS
     from client_graph.personhood import Person, draw
-    from client_graph.session import SessionReport, end_session
+    from client_graph.session import SessionReport, end_session, measure
     from client_graph.settings import ClientSettings
-    from client_graph.state import ClientState
+    from client_graph.state import ClientState, StateError
     from client_graph.tables import TableError
-    from client_graph.turn import TurnReport, advance
+    from client_graph.turn import TurnReport, advance, advance_in_place, empty_report
 
 _HOME = {
     "Catalog": "catalog",
@@ -35,13 +35,17 @@ _HOME = {
     "Person": "personhood",
     "ScoreError": "drive",
     "SessionReport": "session",
+    "StateError": "state",
     "TableError": "tables",
     "TurnReport": "turn",
     "advance": "turn",
+    "advance_in_place": "turn",
     "catalog_of": "catalog",
     "draw": "personhood",
+    "empty_report": "turn",
     "end_session": "session",
     "load_catalog": "catalog",
+    "measure": "session",
 }
 
 __all__ = [
@@ -55,13 +59,17 @@ __all__ = [
     "Person",
     "ScoreError",
     "SessionReport",
+    "StateError",
     "TableError",
     "TurnReport",
     "advance",
+    "advance_in_place",
     "catalog_of",
     "draw",
+    "empty_report",
     "end_session",
     "load_catalog",
+    "measure",
 ]
 
 

@@ -84,16 +84,24 @@ def plot_client(client: "ClientGraph", focus: str | None = None, clear: int = 12
 def _angles(client: "ClientGraph") -> dict[str, float]:
     """Where each node stands, in radians: clockwise from the top, domains in the order of the tables, a gap between two."""
     place, found = GAP / 2, {}
-    domains = [row.name for row in client.catalog.rows["domains"]]
-    filled = [name for name in domains if any(row.domain == name for row in client.catalog.nodes)]
-    slots = len(client.catalog.nodes) + GAP * len(filled)
-    for domain in filled:
+    slots = _slots(client)
+    for domain in _filled_domains(client):
         for row in client.catalog.nodes:
             if row.domain == domain:
                 found[row.name] = np.pi / 2 - 2 * np.pi * (place + 0.5) / slots
                 place += 1.0
         place += GAP
     return found
+
+
+def _filled_domains(client: "ClientGraph") -> list[str]:
+    homes = {row.domain for row in client.catalog.nodes}
+    return [row.name for row in client.catalog.rows["domains"] if row.name in homes]
+
+
+def _slots(client: "ClientGraph") -> float:
+    """Places on the ring: one for each node, a gap for each domain that has nodes."""
+    return len(client.catalog.nodes) + GAP * len(_filled_domains(client))
 
 
 def _point(angle: float, radius: float) -> tuple[float, float]:
@@ -136,7 +144,7 @@ def _draw_arrows(axes: Axes, edges: "list[EdgeRow]", angles: dict[str, float]) -
 
 def _draw_domains(axes: Axes, client: "ClientGraph", angles: dict[str, float]) -> None:
     """An arc for each domain, coloured by its weighted mean coiling, with its name inside."""
-    tight, half_slot = client.tightness, np.pi / (len(angles) + GAP * len(client.catalog.rows["domains"]))
+    tight, half_slot = client.tightness, np.pi / _slots(client)
     for domain in client.catalog.rows["domains"]:
         nodes = [row for row in client.catalog.nodes if row.domain == domain.name]
         if not nodes:
