@@ -16,6 +16,8 @@ class ScoreError(ValueError):
 
 def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
     """`scores` as a C-contiguous (N, 12) float64 array; every bad entry is named. Nothing is clamped."""
+    if _is_plain(scores, clients) and _all_valid(scores):
+        return scores
     try:
         values = np.asarray(scores)
     except ValueError as error:
@@ -24,9 +26,7 @@ def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
         ) from error
     if values.dtype == bool or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise ScoreError(f"found scores of type {values.dtype}; expected numbers in [0, 10]")
-    values = np.require(
-        values, dtype=np.float64, requirements=["C", "W"]
-    )  # a read-only array would compile the turn anew
+    values = np.require(values, dtype=np.float64, requirements=["C", "W"])
     if values.shape != (clients, len(DIMENSIONS)):
         raise ScoreError(
             f"found scores of shape {values.shape}; expected ({clients}, {len(DIMENSIONS)}): a row a client, a column a dimension"
@@ -37,6 +37,13 @@ def checked_scores(scores: np.ndarray, clients: int) -> np.ndarray:
         more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         raise ScoreError(f"found {found}{more}; expected finite scores in [0, 10]")
     return values
+
+
+def _is_plain(scores: object, clients: int) -> bool:
+    """Whether `scores` are as the turn reads them: a read-only array, or one in another order, would compile it anew."""
+    if type(scores) is not np.ndarray or scores.dtype != np.float64 or scores.shape != (clients, len(DIMENSIONS)):
+        return False
+    return bool(scores.flags.c_contiguous and scores.flags.writeable)
 
 
 @compiled

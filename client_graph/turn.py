@@ -22,7 +22,7 @@ from client_graph.therapist_model import attunement, update_tmog
 
 ATTUNEMENT = DIMENSIONS.index("attunement")
 SAFETY = DIMENSIONS.index("safety")
-_DEFAULT = ClientSettings()
+_DEFAULT = ClientSettings().dynamics
 
 
 class TurnReport(NamedTuple):
@@ -73,12 +73,11 @@ def empty_report(clients: int, catalog: Catalog, *, by_node: bool) -> TurnReport
 
 
 def _check_report(report: TurnReport, clients: int, catalog: Catalog) -> None:
-    rows, width = {len(array) for array in report[3:]}, report.direct.shape[1:]
-    by_node = {len(array) for array in report[:3]}
-    if rows != {clients} or by_node not in ({0}, {clients}) or width != (len(catalog.nodes),):
+    nodes, found = len(catalog.nodes), report.direct.shape
+    if len(report.rupture) != clients or found not in ((clients, nodes), (0, nodes)):
         raise StateError(
-            f"found a report for {', '.join(map(str, sorted(rows)))} clients and {width} nodes; expected one for {clients} clients "
-            f"and {len(catalog.nodes)} nodes: empty_report({clients}, catalog, by_node=...)"
+            f"found a report for {len(report.rupture)} clients, {found} of them by node; expected one for {clients} clients and "
+            f"{nodes} nodes: empty_report({clients}, catalog, by_node=...)"
         )
 
 
@@ -215,7 +214,7 @@ def advance_in_place(
     judged = checked_scores(scores, state.clients)
     filled = report if report is not None else empty_report(state.clients, catalog, by_node=False)
     _check_report(filled, state.clients, catalog)
-    dynamics = (settings or _DEFAULT).dynamics
+    dynamics = _DEFAULT if settings is None else settings.dynamics
     spread(
         lambda first, last: _advance(state, judged, catalog.tables, dynamics, filled, first, last),
         state.clients,
