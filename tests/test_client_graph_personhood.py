@@ -11,6 +11,7 @@ import pytest
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.names import STAGE_NAMES, STAGES
 from client_graph.personhood import CONCERN_GRIP, LEVEL_SPREAD, STAGE_ODDS, Person, draw, first_axes
+from client_graph.settings import ClientSettings
 from client_graph.strengths import WITHIN_REACH, Strength, within_reach
 
 CATALOG = load_catalog()
@@ -254,3 +255,69 @@ def test_the_description_says_in_which_state_a_strength_is() -> None:
     )
     for stage, said in ((2, "comes within reach at moments"), (3, "is within reach"), (4, "is within reach")):
         assert f"Their hope {said}: they plan." in replace(told, stage=stage).describe()
+
+
+# Around the start
+
+
+def test_a_strategy_shifts_its_nodes_by_a_worked_number() -> None:
+    """Stage 2 holds 0.75 of a shift: blame_attribution 0.75 · 4.8 for C8; trust_capacity 0.75 · -1.8, and 0.75 · 1.6 for B3."""
+    blame, trust = (CATALOG.node(name) for name in ("blame_attribution", "trust_capacity"))
+    one, other = (
+        draw(CATALOG, np.random.default_rng(1), stage=2, strategy=name, concern="panic")[0].levels[0]
+        for name in ("C8", "B3")
+    )
+    assert one[blame] - other[blame] == pytest.approx(3.6)
+    assert one[trust] - other[trust] == pytest.approx(-2.55)
+
+
+def test_each_quantity_has_noise_of_its_own_around_the_start() -> None:
+    """Mean 0, and the stated spread both between clients and within one: no two quantities share a draw."""
+    middle = replace(
+        CATALOG, start=np.full_like(CATALOG.start, 5.0), bucket_start=np.full_like(CATALOG.bucket_start, 0.5),
+        loa_start=np.zeros_like(CATALOG.loa_start), rows=CATALOG.rows | {"strategy_nodes": (), "concern_nodes": ()},
+    )  # fmt: skip
+    state, _ = draw(middle, np.random.default_rng(3), 400, settings=ClientSettings(tmog_start_noise=0.5))
+    for noise, spread in (
+        (state.levels - 5.0, 0.6), (state.buckets - 0.5, 0.05), (state.loa, 0.8), (state.tmog - state.levels, 0.5),
+    ):  # fmt: skip
+        assert noise.mean() == pytest.approx(0.0, abs=0.1 * spread)
+        assert noise.std(axis=0).mean() == pytest.approx(spread, rel=0.05)
+        assert noise.std(axis=1, ddof=1).mean() == pytest.approx(spread, rel=0.1)
+
+
+def test_whoever_starts_at_an_end_of_a_range_stays_inside_it() -> None:
+    for end, name in ((0, "min"), (1, "max")):
+        at = replace(
+            CATALOG, start=np.full_like(CATALOG.start, 10.0 * end), loa_start=np.full_like(CATALOG.loa_start, 20.0 * end - 10),
+            bucket_start=np.full_like(CATALOG.bucket_start, float(end)),
+            rows=CATALOG.rows | {"strategy_nodes": (), "concern_nodes": ()},
+        )  # fmt: skip
+        state, _ = draw(at, np.random.default_rng(3), 20)
+        found = [float(getattr(getattr(state, field), name)()) for field in ("levels", "tmog", "buckets", "loa")]
+        assert found == ([10.0, 10.0, 1.0, 10.0] if end else [0.0, 0.0, 0.0, -10.0])
+
+
+def test_a_therapist_who_knows_the_truth_is_fully_attuned_and_the_trend_begins_flat() -> None:
+    state, _ = draw(CATALOG, np.random.default_rng(3), 2, settings=ClientSettings(tmog_start_noise=0.0))
+    assert state.attunement.tolist() == [1.0, 1.0]
+    sums = np.abs(state.axes).sum(axis=1)
+    np.testing.assert_array_equal(state.axes_window, np.stack([sums] * 3, axis=1))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"strategy": "Z9"}, r"^found attachment strategy 'Z9'.*; expected one of .*A1, A2, A3, "),
+        ({"concern": "xyzzy"}, r"^found concern 'xyzzy'; expected one of [a-z_]+, [a-z_]+, "),
+        ({"stage": True}, "^found stage True; expected one of"),
+        ({"stage": 2.0}, r"^found stage 2\.0; expected one of"),
+        ({"stage": 5}, "^found stage 5; expected one of"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_named(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        draw(CATALOG, np.random.default_rng(0), **asked)  # type: ignore[arg-type]

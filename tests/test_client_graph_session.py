@@ -1,5 +1,7 @@
 """Between sessions, and how a course of sessions is calibrated."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -164,3 +166,32 @@ def test_an_unhelpful_therapist_opens_nobody() -> None:
     for _ in range(20):
         state, _ = advance(state, np.full((50, 12), 5.0), CATALOG)
     assert not state.phase.any()
+
+
+def test_the_count_begins_anew_once_a_stage_is_gained_or_lost() -> None:
+    for stage, wellness, ahead, behind in ((1, 0.6, [1, 0], [0, 0]), (2, 0.0, [0, 0, 0], [1, 2, 0])):
+        state = someone(stage)
+        for expected in zip(ahead, behind, strict=True):
+            state = feeling(state, wellness)
+            state.deepest_phase[:] = 2
+            state, _ = end_session(state, CATALOG)
+            assert (state.stage_ahead[0], state.stage_behind[0]) == expected
+        assert state.stage[0] == stage - 1 + (1 if stage == 1 else -1)
+
+
+def test_a_catalog_may_ask_for_one_session() -> None:
+    rows = tuple(row.model_copy(update={"sessions": 1}) for row in CATALOG.rows["stage_criteria"])
+    at_once = replace(CATALOG, rows=CATALOG.rows | {"stage_criteria": rows})
+    state = feeling(someone(1), 0.6)
+    state.deepest_phase[:] = 2
+    assert end_session(state, at_once)[1].stage_step.tolist() == [1]
+
+
+def test_the_report_holds_what_the_criteria_saw() -> None:
+    """The session that has just ended counts, and nothing is eroded yet."""
+    state = someone(1)
+    state.buckets[:], state.buckets_start[:] = np.where(FALLS, 0.1, 0.9), 0.5
+    state.deepest_phase[:] = 2
+    _, report = end_session(state, CATALOG)
+    assert report.measures.adaptive_mean[0] == pytest.approx(0.9)
+    assert (report.measures.completed_sessions[0], report.measures.core_sessions[0]) == (1, 1)

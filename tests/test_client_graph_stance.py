@@ -5,7 +5,7 @@ import pytest
 
 from client_graph.catalog import load_catalog
 from client_graph.personhood import draw
-from client_graph.stance import next_stance, ruptured
+from client_graph.stance import mean_so_far, next_stance, ruptured
 from client_graph.turn import advance
 
 CATALOG = load_catalog()
@@ -14,6 +14,7 @@ OPEN = np.array([6.0, 4.0, 3.0, 3.0, 1.0])
 GUARDED = np.array([6.0, 6.0, 3.0, 5.0, 1.0])
 FLOODED = np.array([6.0, 6.0, 3.0, 3.0, 3.0])
 SILENT = np.array([4.9, 4.9, 3.0, 3.0, 1.0])
+SEEN = np.array([4.9, 5.0, 3.0, 3.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,7 @@ SILENT = np.array([4.9, 4.9, 3.0, 3.0, 1.0])
         (0, 5, GUARDED, False, 8.0, 3.0, 0),
         (2, 5, FLOODED, False, 8.0, 3.0, 1),
         (1, 5, SILENT, False, 8.0, 3.0, 1),
+        (1, 5, SEEN, False, 8.0, 3.0, 2),
         (1, 5, OPEN, False, 5.5, 5.5, 2),
         (1, 5, OPEN, False, 5.4, 3.0, 1),
         (1, 5, OPEN, False, 8.0, 5.6, 1),
@@ -59,3 +61,15 @@ def test_the_running_averages_are_of_the_last_four_turns() -> None:
         resistance.append(report.signals[0, 2])
     assert state.recent_attunement[0].tolist() == [5.0, 6.0, 7.0, 8.0]
     assert state.recent_resistance[0].tolist() == resistance[1:]
+
+
+@pytest.mark.parametrize(
+    ("window", "mean"),
+    [
+        ((np.nan, np.nan, np.nan, 4.0), 4.0),
+        ((np.nan, np.nan, 1.0, 4.0), 2.5),
+        ((3.0, 5.0, 6.0, 8.0), 5.5),
+    ],
+)
+def test_the_mean_so_far_is_of_the_turns_there_were(window: tuple[float, ...], mean: float) -> None:
+    assert mean_so_far(np.array(window)) == mean

@@ -172,3 +172,27 @@ def test_a_forked_process_has_threads_of_its_own() -> None:
     child.join(timeout=60)
     assert child.exitcode == 0
     assert found == state.levels.tobytes()
+
+
+def test_a_turn_that_was_is_known_and_one_that_was_not_may_be_unknown() -> None:
+    """After one turn the last place of the window is filled; after two, the last two; after five, all four."""
+    state = some(1)
+    for turns, known in ((1, 1), (2, 2), (5, 4)):
+        state.turn[:] = turns
+        for filled in range(5):
+            for window in (state.recent_attunement, state.recent_resistance):
+                window[0] = np.where(np.arange(4) >= 4 - filled, 5.0, np.nan)
+            assert bool(out_of_range(state)) == (filled < known), (turns, filled)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "refused"),
+    [
+        ("attunement", 1 + 1e-13, False), ("attunement", 1 + 1e-11, True), ("phase_mood", -1 - 1e-13, False),
+        ("phase_coiling", -1e-11, True), ("levels", 10.0, False), ("levels", 10 + 1e-13, True), ("loa", -10.0, False),
+    ],
+)  # fmt: skip
+def test_only_means_may_leave_their_range_and_only_by_rounding(field: str, value: float, refused: bool) -> None:
+    state = some(1)
+    getattr(state, field)[:] = value
+    assert [told.partition(":")[0] for told in out_of_range(state)] == [field] * refused

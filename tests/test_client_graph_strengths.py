@@ -366,3 +366,34 @@ def test_a_catalog_without_strengths_gives_none() -> None:
     assert within_reach((), typical(), 1, bare) == ()
     assert weights(typical(), 1, bare).shape == (0, 3)
     assert list(broken_rules(bare.rows, set(bare.rows))) == []
+
+
+def test_two_unknown_strengths_are_both_named() -> None:
+    with pytest.raises(KeyError, match="found strength 'cunning', 'wit'; expected"):
+        within_reach(("cunning", "hope", "wit"), typical(), 1, CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("pulls", "state"),
+    [
+        ((0.6, 0.5, 0.3), "accessible"),
+        ((0.5, 0.6, 0.3), "blocked"),
+        ((0.5, 0.3, 0.6), "shadow"),
+        ((0.5, 0.5, 0.3), "blocked"),  # free only where that pull is the greatest
+        ((0.3, 0.5, 0.5), "blocked"),  # no protection is read into what may be only held back
+    ],
+)
+def test_the_strongest_pull_decides(pulls: tuple[float, float, float], state: str) -> None:
+    drawn = STRENGTHS["hope"].model_copy(update={f"{s}_1": pull for s, pull in zip(STATES, pulls, strict=True)})
+    catalog = replace(CATALOG, rows=CATALOG.rows | {"strengths": (drawn,), "strength_nodes": ()})
+    assert within_reach(("hope",), typical(), 1, catalog)[0].state == state
+
+
+def test_strengths_that_lean_on_no_node_keep_the_weights_of_the_table() -> None:
+    table = [[base(name, state, 2) for state in STATES] for name in NAMES]
+    np.testing.assert_allclose(weights(HEALTHY, 2, without(CATALOG, "strength_nodes")), table, atol=1e-12)
+
+
+def test_extreme_narcissism_has_nothing_to_distort_where_there_are_no_strengths() -> None:
+    bare = without(CATALOG, "strengths", "strength_nodes")
+    assert weights(narcissistic(), 1, bare).shape == (0, 3)

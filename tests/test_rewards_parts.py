@@ -14,7 +14,7 @@ from client_graph.testing import scores, states
 from client_graph.turn import TurnReport, advance
 from rewards.parts import RewardParts, stage_composite, stage_modifiers, turn_reward, with_stage_transition
 from rewards.settings import RewardSettings
-from rewards.tables import load_reward_tables
+from rewards.tables import RewardTables, load_reward_tables
 
 CATALOG = load_catalog()
 TABLES = load_reward_tables()
@@ -179,3 +179,20 @@ def test_two_modifiers_of_one_name_are_refused(tmp_path: Path) -> None:
         rows.write("3,safety_bonus,safety,above,9.0,1.0,test\n")
     with pytest.raises(TableError, match="safety_bonus"):
         load_reward_tables(tmp_path)
+
+
+def test_the_composite_is_scaled() -> None:
+    assert turn_reward(judged(7.0), STAGE[0], report(), RewardSettings(composite=2.0)).composite[0] == pytest.approx(14)
+
+
+def test_a_turn_is_rewarded_by_the_tables_that_are_passed() -> None:
+    """Weight on safety alone; the only modifier takes 5 points at stage 2 where artfulness is above 1."""
+    weights = np.tile([float(name == "safety") for name in DIMENSIONS], (4, 1))
+    row = TABLES.modifiers[0].model_copy(
+        update={"stage": 2, "dimensions": ("artfulness",), "relation": "above", "threshold": 1.0, "reward": -5.0}
+    )
+    two, stage = np.repeat(judged(3.0, safety=9.0), 2, axis=0), np.array([0, 1])
+    parts = turn_reward(two, stage, report(), tables=RewardTables(weights, (row,)))
+    assert parts.composite.tolist() == [9.0, 9.0]
+    assert parts.modifiers.tolist() == [0.0, -5.0]
+    assert turn_reward(two, stage, report(), tables=RewardTables(weights, ())).modifiers.tolist() == [0.0, 0.0]
