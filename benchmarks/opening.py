@@ -3,8 +3,8 @@
     python benchmarks/opening.py [--clients 300] [--mood-gain G --coiling-gain G] [--catalog DIR] [--markdown]
 
 A therapist of skill s gets scores N(s, 0.6) in every dimension, every turn, for twenty turns. Each cell: the median turn in
-which clients first reach the phase, and the share that does (no turn where fewer than half do). Last column: how soon a
-client who had opened closes again under harm. A second table: mean turn to B, and share that reaches C, by attachment
+which clients first reach the phase, and the share that does (no turn where fewer than half do). Last columns: how soon a
+client who had opened closes again under harm, and what part of the phase score at opening is coiling's. A second table: mean turn to B, and share that reaches C, by attachment
 strategy. DESIGN asks for a good therapist (8) to open a new client (stage 1) in 6 to 8 turns with core access rare, and one
 at stage 3 in about 3; the two gains are set by that.
 Costs one turn a client, turn and cell.
@@ -21,6 +21,7 @@ import numpy as np
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.names import STAGE_NAMES, STAGES
 from client_graph.personhood import draw
+from client_graph.session import measure
 from client_graph.settings import ClientSettings
 from client_graph.turn import advance
 
@@ -50,6 +51,19 @@ def phases_seen(
     return np.array(seen)
 
 
+def coiling_share(catalog: Catalog, settings: ClientSettings, stage: int, clients: int, turns: int) -> float:
+    """What part of the phase score after `turns` turns with a good therapist is coiling's, in [0, 1]; the paper weighs it 0.6."""
+    state, _ = draw(catalog, np.random.default_rng(1), clients, stage=stage, settings=settings)
+    before, rng = measure(state, catalog), np.random.default_rng(2)
+    for _ in range(turns):
+        scores = np.clip(rng.normal(SKILLS["good"], SPREAD, (clients, 12)), 0.0, 10.0)
+        state, _ = advance(state, scores, catalog, settings)
+    now = measure(state, catalog)
+    mood = (now.adaptive_mean - now.maladaptive_mean) - (before.adaptive_mean - before.maladaptive_mean)
+    coiling = 0.6 * settings.phase_coiling_gain * (before.coiling - now.coiling).mean()
+    return float(coiling / (coiling + 0.4 * settings.phase_mood_gain * mood.mean()))
+
+
 def turns_until(reached: np.ndarray) -> tuple[float, float]:
     """(median turn over all clients, infinite where fewer than half get there; share that does) of (turns + 1, clients) bool."""
     ever = reached.any(axis=0)
@@ -68,14 +82,23 @@ def main() -> None:
     asked = parser.parse_args()
     settings = ClientSettings(phase_mood_gain=asked.mood_gain, phase_coiling_gain=asked.coiling_gain)
     catalog = load_catalog(asked.catalog)
-    rows = [["stage", *(f"{name} ({skill:g})" for name, skill in SKILLS.items()), "closes under harm (2)"]]
+    rows = [
+        [
+            "stage",
+            *(f"{name} ({skill:g})" for name, skill in SKILLS.items()),
+            "closes under harm (2)",
+            "coiling's share",
+        ]
+    ]
     for stage in STAGES:
         cells = [f"{stage} {STAGE_NAMES[stage - 1]}"]
         for skill in SKILLS.values():
             seen = phases_seen(catalog, settings, stage, skill, asked.clients)
             cells.append("; ".join(_cell(name, seen >= phase) for name, phase in (("B", B), ("C", C))))
+        opened, _ = turns_until(phases_seen(catalog, settings, stage, SKILLS["good"], asked.clients) >= B)
+        share = coiling_share(catalog, settings, stage, asked.clients, int(opened)) if np.isfinite(opened) else np.nan
         closing = phases_seen(catalog, settings, stage, SKILLS["harmful"], asked.clients, start=B)
-        rows.append([*cells, _cell("A", closing == A)])
+        rows.append([*cells, _cell("A", closing == A), f"{share:.0%}"])
     print(
         f"{asked.clients} clients a cell, scores N(skill, {SPREAD}), {TURNS} turns: median turn (share of clients that get there)"
     )
