@@ -4,9 +4,9 @@
 
 A therapist of skill s gets scores N(s, 0.6) in every dimension, every turn, for twenty turns. Each cell: the median turn in
 which clients first reach the phase, and the share that does (no turn where fewer than half do). Last columns: how soon a
-client who had opened closes again under harm, and what part of the phase score at opening is coiling's. A second table: mean turn to B, and share that reaches C, by attachment
-strategy. DESIGN asks for a good therapist (8) to open a new client (stage 1) in 6 to 8 turns with core access rare, and one
-at stage 3 in about 3; the two gains are set by that.
+client who had opened closes again under harm, and what part of the phase score at opening is coiling's. A second table: mean
+turn to B, and share that reaches C, by attachment strategy. DESIGN asks for a good therapist (8) to open a new client
+(stage 1) in 6 to 8 turns with core access rare, and one at stage 3 in about 3; the two gains are set by that.
 Costs one turn a client, turn and cell.
 """
 
