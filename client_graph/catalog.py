@@ -43,7 +43,7 @@ class Catalog:
 
     @cached_property
     def bucket_names(self) -> tuple[str, ...]:
-        """Names in the order of every (..., 16) array."""
+        """Names in the order of every (..., B) array."""
         return tuple(row.name for row in self.rows["buckets"])
 
     @cached_property

@@ -14,7 +14,7 @@ STATES = ("accessible", "blocked", "shadow")  # paper 1309-1311
 RELIEF = np.array([1.0, -1.0, -1.0])  # what a healthier node does to each state
 WITHIN_REACH = ((0, 1), (1, 2), (2, 3), (3, 4))  # paper 1503-1506: fewest and most accessible strengths, by stage
 SIGNATURES = 5  # Peterson and Seligman 2004: people have between three and seven
-# Mean over the nodes that show it, in [0, 10]. Design: reached by about three new clients in a hundred, nearly all
+# Mean over the nodes that show it, in [0, 10]. Design: reached by about two clients in a hundred, nearly all
 # of strategies C5 and C7 (Zimmerman, Rothschild and Chelminski 2005: 2.3 % of outpatients have the personality disorder).
 EXTREME_NARCISSISM = 5.5
 DISTORTED = np.array([0.5, 1.0, 1.6])  # paper 1327: accessible x 0.5, shadow x 1.6

@@ -184,7 +184,7 @@ def advance(
 ) -> tuple[ClientState, TurnReport]:
     """The clients after a turn that was judged `scores` (N, 12) in [0, 10], and what the turn did.
 
-    Pure: `state` is left as it was; the only chance is each client's own stream, part of the state. Raises ScoreError.
+    Pure: `state` is left as it was; the only chance is each client's own stream, part of the state. Raises ScoreError, StateError.
     Cost: proportional to N; see benchmarks/client_graph.py.
     """
     after, report = state.snapshot(), empty_report(state.clients, catalog, by_node=True)
@@ -204,7 +204,7 @@ def advance_in_place(
     """`advance` without copies, for long runs of many clients: `state` is changed, and `report` too where one is given.
 
     A report made by `empty_report(..., by_node=False)` leaves out the changes by node (the default here). The clients are
-    spread over `threads`; their bits do not depend on how. Raises ScoreError before anything is changed.
+    spread over `threads`; their bits do not depend on how. Raises ScoreError or StateError before anything is changed.
     """
     check_state(state, len(catalog.nodes), len(catalog.bucket_names))
     if not state.levels.flags.writeable:

@@ -11,8 +11,9 @@ import pytest
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.names import STAGE_NAMES, STAGES
 from client_graph.personhood import CONCERN_GRIP, LEVEL_SPREAD, STAGE_ODDS, Person, draw, first_axes
+from client_graph.session import measure
 from client_graph.settings import ClientSettings
-from client_graph.strengths import WITHIN_REACH, Strength, within_reach
+from client_graph.strengths import WITHIN_REACH, Strength, is_extremely_narcissistic, within_reach
 
 CATALOG = load_catalog()
 STRATEGIES = {row.name: row for row in CATALOG.rows["strategies"]}
@@ -321,3 +322,19 @@ def test_a_therapist_who_knows_the_truth_is_fully_attuned_and_the_trend_begins_f
 def test_a_wish_that_cannot_be_met_is_named(asked: dict[str, object], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         draw(CATALOG, np.random.default_rng(0), **asked)  # type: ignore[arg-type]
+
+
+@pytest.mark.many
+def test_what_people_come_with_is_what_the_paper_map_says() -> None:
+    """Mean coiling and alliance at intake by stage, the axes of new clients, how many are extremely narcissistic."""
+    narcissistic, coiling = [], []
+    for stage in (1, 2, 3, 4):
+        state, _ = draw(CATALOG, np.random.default_rng(0), 400, stage=stage)
+        found = measure(state, CATALOG)
+        coiling.append(float(found.coiling.mean()))
+        narcissistic.append(np.mean([is_extremely_narcissistic(levels, CATALOG) for levels in state.levels]))
+        if stage == 1:
+            assert found.alliance.mean() == pytest.approx(0.37, abs=0.02)
+            assert state.axes.mean(axis=0)[1:] == pytest.approx([-5.7, -5.9], abs=0.2)
+    assert coiling == pytest.approx([0.59, 0.45, 0.27, 0.13], abs=0.01)
+    assert 0.01 < np.dot(STAGE_ODDS, narcissistic) < 0.035

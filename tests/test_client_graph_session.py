@@ -195,3 +195,14 @@ def test_the_report_holds_what_the_criteria_saw() -> None:
     _, report = end_session(state, CATALOG)
     assert report.measures.adaptive_mean[0] == pytest.approx(0.9)
     assert (report.measures.completed_sessions[0], report.measures.core_sessions[0]) == (1, 1)
+
+
+@pytest.mark.many
+def test_an_alliance_collapses_under_harm_before_a_session_is_over() -> None:
+    """Below 0.6 of what it began with (where a client leaves, envs/session.py), all scores at 2, stage 1: turn 13 or 14."""
+    state, _ = draw(CATALOG, np.random.default_rng(0), 300, stage=1)
+    start, left = measure(state, CATALOG).alliance, np.full(300, np.inf)
+    for turn in range(1, 21):
+        state, _ = advance(state, np.full((300, 12), 2.0), CATALOG)
+        left = np.where(np.isinf(left) & (measure(state, CATALOG).alliance < 0.6 * start), turn, left)
+    assert 13 <= np.median(left) <= 14
