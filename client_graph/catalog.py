@@ -47,6 +47,24 @@ class Catalog:
         return tuple(row.name for row in self.rows["buckets"])
 
     @cached_property
+    def strategy_shift(self) -> np.ndarray:
+        """(strategies, n) by how much each attachment strategy shifts each level at stage 1."""
+        return self._shifts("strategies", "strategy_nodes", "strategy")
+
+    @cached_property
+    def concern_shift(self) -> np.ndarray:
+        """(concerns, n) by how much each concern shifts each level at stage 1."""
+        return self._shifts("concerns", "concern_nodes", "concern")
+
+    def _shifts(self, kinds: str, shifts: str, column: str) -> np.ndarray:
+        place = {row.name: i for i, row in enumerate(self.rows[kinds])}
+        found = np.zeros((len(place), len(self.nodes)))
+        for row in self.rows[shifts]:
+            found[place[getattr(row, column)], self.node(row.node)] += row.shift
+        found.setflags(write=False)
+        return found
+
+    @cached_property
     def _place(self) -> dict[str, int]:
         return {name: n for n, name in enumerate(self.node_names)}
 

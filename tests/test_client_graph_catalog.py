@@ -122,7 +122,7 @@ def test_the_axes_have_the_papers_poles_and_new_clients_lie_at_the_low_ones() ->
         assert words[0] in low
         assert words[1] in high
     found = [draw(CATALOG, np.random.default_rng(0), 30, stage=stage)[0].axes for stage in STAGES]
-    assert (found[0][:, 1:] < -5).all()
+    assert (found[0][:, 1:] < -4.5).all()
     assert (np.diff([axes.mean(axis=0) for axes in found], axis=0) > 0).all()
 
 

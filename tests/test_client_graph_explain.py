@@ -19,7 +19,8 @@ from client_graph import (
     draw,
     load_catalog,
 )
-from client_graph.explain import explain
+from client_graph.explain import Part, explain
+from client_graph.testing.plain import edge, node, plain_catalog, row, sensitivity
 
 CATALOG = load_catalog()
 CLOSE = 1e-9
@@ -235,3 +236,170 @@ def test_an_explanation_is_plain_values_too() -> None:
     assert plain["edges"][0]["source"] == why.edges[0].source
     sizes = [abs(part.contribution) for part in why.edges]
     assert sizes == sorted(sizes, reverse=True)
+
+
+# A small person, reckoned by hand: gain 1, dampings 0.3 and 0.5, phase weight 0.5, engagement 5 / 10, resistance 1 / (1 + 1).
+SMALL = plain_catalog(
+    [node("bond"), node("self_worth", bq_1=1.0, phase_a=0.5), node("calm", "bipolar"), node("shame", "decrease")],
+    sensitivities=[
+        sensitivity("self_worth", "attunement", high=0.02, low=-0.05),
+        sensitivity("self_worth", "safety", high=0.01, low=-0.04),
+        sensitivity("calm", "pacing", high=0.03, low=-0.06),
+        sensitivity("shame", "attunement", high=-0.05, low=0.08),
+    ],
+    edges=[
+        edge("calm", "reinforcing", "self_worth", 0.4),
+        edge("shame", "suppressive", "self_worth", 0.8),
+        edge("shame", "compensatory", "self_worth"),
+        edge("shame", "protective", "self_worth"),
+        edge("calm", "gated", "self_worth", gates=(0.0, 0.6, 1.0, 1.6)),
+    ],
+    bucket_scores=[
+        row("bucket_scores", dimension="attunement", bucket="trouble", high=-0.5, low=0.5),
+        row("bucket_scores", dimension="attunement", bucket="ease", high=0.5, low=-0.5),
+    ],
+    bucket_nodes=[
+        row("bucket_nodes", bucket="trouble", node="self_worth", coefficient=-2.0),
+        row("bucket_nodes", bucket="ease", node="self_worth", coefficient=0.0),
+    ],
+)
+QUIET = dict.fromkeys(DIMENSIONS, 5.0)
+MIXED = QUIET | {"attunement": 10.0, "safety": 0.0, "pacing": 10.0}
+
+
+def small(gain: ClientSettings | None = None, **levels: float) -> ClientGraph:
+    client = ClientGraph.draw(1, stage=1, catalog=SMALL, settings=gain)
+    placed = {"bond": 5.0, "self_worth": 4.0, "calm": 3.0, "shame": 6.0} | levels
+    levels_ = np.array([[placed[name] for name in SMALL.node_names]])
+    state = client.state._replace(levels=levels_, buckets=np.full((1, 2), 0.5))
+    return ClientGraph(state, SMALL, settings=client.settings)
+
+
+def test_a_small_persons_turn_is_told_in_full() -> None:
+    """0.02 · 10 · 0.125 and -0.04 · 10 · 0.125; 0.15 · 0.8 · 0.25, -0.15 · 0.5 · 0.25 and 0.15 · 0.4 · 0.15; -2 · -0.05."""
+    told = repr(small().after(MIXED).explain("self_worth"))
+    assert told.splitlines() == [
+        "self worth: 4.000 -> 4.095 (+0.0953; health is 10)",
+        "-0.0250  from the judge's scores (phase A lets 0.5 through, engagement 0.50, resistance 1/(1 + 1))",
+        "    -0.0500  safety                       score 0.0 harms: drive 10.0 of 10 x -0.040 x 0.125",
+        "    +0.0250  attunement                   score 10.0 helps: drive 10.0 of 10 x +0.020 x 0.125",
+        "+0.0202  through edges",
+        "    +0.0300  shame                        suppressive, opposite direction; source -0.2500",
+        "              an edge to look at",
+        "    -0.0187  shame                        protective, alliance 0.50: tightens; source -0.2500",
+        "              an edge to look at",
+        "    +0.0090  calm                         reinforcing, same direction; source +0.1500 toward 5",
+        "              an edge to look at",
+        "   held back: shame (compensatory: dormant while the source falls; source -0.2500); "
+        "calm (gated: gate 0 at stage 1; source +0.1500 toward 5)",
+        "+0.1000  through buckets",
+        "    +0.1000  trouble                      bucket -0.0500 x -2",
+    ]
+
+
+def test_a_turn_in_which_nothing_was_asked_says_so() -> None:
+    assert repr(small().after(QUIET).explain("self_worth")).splitlines() == [
+        "self worth: 4.000 -> 4.000 (+0.0000; health is 10)",
+        "+0.0000  from the judge's scores (phase A lets 0.5 through, engagement 0.50, resistance 1/(1 + 1))",
+        "    no dimension that bears on self worth scored above 6.5 or below 3.5: between them nothing is asked of anybody",
+        "+0.0000  through edges",
+        "+0.0000  through buckets",
+    ]
+
+
+def test_parts_name_their_source_kind_and_reason() -> None:
+    why = small().after(MIXED).explain("self_worth")
+    assert (why.domain, why.direction, why.engagement) == ("whole", "increase", 0.5)
+    assert list(why.direct.values()) == [
+        Part("safety", "direct", pytest.approx(-0.05), "score 0.0 harms: drive 10.0 of 10 x -0.040 x 0.125",
+             "design: made for a test"),
+        Part("attunement", "direct", pytest.approx(0.025), "score 10.0 helps: drive 10.0 of 10 x +0.020 x 0.125",
+             "design: made for a test"),
+    ]  # fmt: skip
+    assert why.buckets == {
+        "trouble": Part("trouble", "bucket", pytest.approx(0.1), "bucket -0.0500 x -2", "design: made for a test")
+    }
+
+
+def test_what_leads_a_bipolar_node_to_5_takes_from_a_level_above_it() -> None:
+    """0.03 · 10 · 0.5 toward 5, which is down from 7; the fact of the table is told as it stands there."""
+    why = small(calm=7.0).after(MIXED).explain("calm")
+    assert why.direct == {
+        "pacing": Part("pacing", "direct", pytest.approx(-0.15), "score 10.0 helps: drive 10.0 of 10 x +0.030 x 0.500",
+                       "design: made for a test")
+    }  # fmt: skip
+    assert why.after == pytest.approx(6.85)
+    assert repr(why).startswith("calm: 7.000 -> 6.850 (-0.1500; health is 5, where a + of the tables leads)\n")
+
+
+def test_the_literal_drive_is_the_score_itself() -> None:
+    why = small(ClientSettings(drive="literal")).after(MIXED | {"safety": 2.0}).explain("self_worth")
+    assert why.direct["safety"].contribution == pytest.approx(-0.04 * 2.0 * 0.125)
+    assert why.direct["safety"].how == "score 2.0 harms: drive 2.0 of 10 x -0.040 x 0.125"
+
+
+@pytest.mark.parametrize(
+    ("node", "level", "bound"),
+    [("self_worth", 9.99, "a bound of [0, 10]"), ("calm", 4.95, "a bound or the healthy middle")],
+)
+def test_what_was_given_back_is_told_with_its_bound_and_step(node: str, level: float, bound: str) -> None:
+    """Asked for: 0.125 · (0.2 + 0.1) and 0.5 · 0.3; there was room for 0.01 and 0.05."""
+    why = small(**{node: level}).after(QUIET | {"attunement": 10.0, "safety": 10.0, "pacing": 10.0}).explain(node)
+    taken = {"self_worth": 0.01 - 0.0375, "calm": 0.05 - 0.15}[node]
+    assert f"{taken:+.4f}  given back at {bound} (step: direct)" in repr(why).splitlines()
+
+
+def part(source: str, contribution: float) -> Part:
+    return Part(source, "paired", contribution, "moves with it", f"because of {source}")
+
+
+@pytest.mark.parametrize("count", [12, 14])
+def test_twelve_edges_are_printed_and_the_rest_summed(count: int) -> None:
+    parts = tuple(part(f"source_{k}", 0.5) for k in range(count))
+    why = Explanation(
+        node="self_worth", domain="whole", direction="decrease", before=2.0, after=2.0 + 0.5 * count, phase="C",
+        phase_weight=0.75, engagement=0.4, bq=2.5, direct={}, edges=parts, buckets={}, held=(), clipped={},
+    )  # fmt: skip
+    told = repr(why).splitlines()
+    assert told[0] == f"self worth: 2.000 -> {2 + 0.5 * count:.3f} ({0.5 * count:+.4f}; health is 0)"
+    assert told[1] == (
+        "+0.0000  from the judge's scores (phase C lets 0.75 through, engagement 0.40, resistance 1/(1 + 2.5))"
+    )
+    assert sum("because of" in line for line in told) == 12
+    assert told[4:6] == [
+        "    +0.5000  source_0                     paired, moves with it",
+        "              because of source_0",
+    ]
+    assert told[28:-1] == (["    +1.0000  through 2 smaller edges (all are in .edges)"] if count == 14 else [])
+
+
+@pytest.mark.parametrize("wide", ["levels", "direct", "buckets", "scores"])
+def test_what_belongs_to_another_catalog_is_refused(wide: str) -> None:
+    """A column too many could be read under a wrong name."""
+    client = small()
+    after = client.after(MIXED)
+    assert after.report is not None
+    assert after.scores is not None
+
+    def widened(array: np.ndarray, name: str) -> np.ndarray:
+        return np.hstack([array, array[:, :1]]) if name == wide else array
+
+    before = client.state._replace(levels=widened(client.state.levels, "levels"))
+    report = after.report._replace(
+        direct=widened(after.report.direct, "direct"), buckets=widened(after.report.buckets, "buckets")
+    )
+    with pytest.raises(ValueError, match="longer"):
+        explain("self_worth", before, widened(after.scores, "scores"), report, SMALL)
+
+
+def test_a_report_of_another_turn_says_what_to_give() -> None:
+    client = small()
+    kind, harsh = client.after([9.0] * 12), client.after([1.0] * 12)
+    assert kind.scores is not None
+    assert harsh.report is not None
+    with pytest.raises(ValueError, match="shame, direct") as caught:
+        explain("shame", client.state, kind.scores, harsh.report, SMALL)
+    assert str(caught.value) == (
+        "shame, direct: the report says +0.285714, and these levels, scores and settings give -0.178571; "
+        "give the state before the turn, its scores, the report that advance() returned for them, and its settings"
+    )

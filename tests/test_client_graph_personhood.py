@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from client_graph.arrival import CONCERN_GRIP, LEVEL_SPREAD, STAGE_ODDS, newcomers
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.names import STAGE_NAMES, STAGES
-from client_graph.personhood import CONCERN_GRIP, LEVEL_SPREAD, STAGE_ODDS, Person, draw, first_axes
+from client_graph.personhood import Person, draw
 from client_graph.session import measure
 from client_graph.settings import ClientSettings
 from client_graph.strengths import WITHIN_REACH, Strength, is_extremely_narcissistic, within_reach
@@ -164,15 +165,30 @@ def test_people_of_one_kind_differ_by_the_stated_spread_and_stay_in_range() -> N
     assert STATE.levels.min() == 0.0  # C8 at stage 1 trusts less than the scale can say
 
 
+def arriving_with(levels: np.ndarray) -> np.ndarray:
+    """The axes (3,) of somebody who arrives with just these levels (n,)."""
+    catalog = replace(
+        CATALOG, start=np.stack([levels] * 4), rows=CATALOG.rows | {"strategy_nodes": (), "concern_nodes": ()}
+    )
+    state = newcomers(catalog, np.zeros(1, dtype=np.uint64), settings=ClientSettings(tmog_start_noise=0.0))
+    noise = state.levels[0] - levels
+    at_ends = (noise != 0.0).mean() < 0.75  # half of the noise leads out of the range and is clipped away
+    assert at_ends
+    return np.asarray(state.axes[0])
+
+
 def test_the_axes_at_intake_are_the_loadings_of_the_nodes_in_trouble() -> None:
-    """All nodes well: 0. All in full trouble: the sum of the loadings over the sum of their sizes, times 10."""
-    well = {"increase": 10.0, "decrease": 0.0, "bipolar": 5.0}
-    levels = np.array([well[node.direction] for node in CATALOG.nodes])
-    np.testing.assert_array_equal(first_axes(levels, CATALOG), 0.0)
-    ill = np.array([10.0 if node.direction == "bipolar" else 10.0 - well[node.direction] for node in CATALOG.nodes])
-    expected = 10 * CATALOG.loading.sum(axis=1) / np.abs(CATALOG.loading).sum(axis=1)
-    np.testing.assert_allclose(first_axes(ill, CATALOG), expected)
-    np.testing.assert_array_equal(STATE.axes[0], first_axes(STATE.levels[0], CATALOG))
+    """axis_a = 10 · Σ loading · coiling / Σ |loading|, by hand for many clients; all in trouble is far, all well is near 0."""
+    direction = np.array([node.direction for node in CATALOG.nodes])
+    for levels, axes in zip(STATE.levels[:50], STATE.axes[:50], strict=True):
+        trouble = np.where(direction == "increase", 10 - levels, levels)
+        coiling = np.where(direction == "bipolar", 2 * abs(levels - 5), trouble) / 10
+        np.testing.assert_allclose(axes, 10 * CATALOG.loading @ coiling / np.abs(CATALOG.loading).sum(axis=1))
+    np.testing.assert_array_equal(STATE.axes, STATE.axes_start)
+    well = np.array([{"increase": 10.0, "decrease": 0.0, "bipolar": 5.0}[way] for way in direction])
+    ill = np.where(direction == "bipolar", 10.0, 10.0 - well)
+    assert np.abs(arriving_with(well)).max() < 0.4
+    assert np.abs(arriving_with(ill)[1:]).min() > 7.0
 
 
 # The person
@@ -190,6 +206,42 @@ def test_the_same_seed_is_the_same_person_and_another_seed_another() -> None:
     assert one[1] == other[1]
     assert all(a.tobytes() == b.tobytes() for a, b in zip(one[0], other[0], strict=True))
     assert draw(CATALOG, np.random.default_rng(10), 3)[1] != one[1]
+
+
+def test_a_client_is_a_function_of_one_word_whoever_else_comes() -> None:
+    words = np.random.default_rng(4).integers(0, 2**64, size=150, dtype=np.uint64)
+    together = newcomers(CATALOG, words, stage=2)
+    for i in (0, 71, 72, 149):
+        alone = newcomers(CATALOG, words[i : i + 1], stage=2)
+        assert alone.same_as(together.take([i]))
+    state, people = draw(CATALOG, np.random.default_rng(4), 150, stage=2)
+    assert state.same_as(together)
+    rng = np.random.default_rng(4)
+    for i in range(3):
+        one, person = draw(CATALOG, rng, 1, stage=2)
+        assert one.same_as(together.take([i]))
+        assert person[0] == people[i]
+
+
+def test_a_wish_shifts_no_other_draw() -> None:
+    asked, people = draw(CATALOG, np.random.default_rng(20), 50, concern="panic")
+    for person, other in zip(people, PEOPLE[:50], strict=True):
+        assert (person.name, person.stage, person.strategy) == (other.name, other.stage, other.strategy)
+        assert person.concern == "panic"
+    assert asked.stream.tolist() == STATE.stream[:50].tolist()
+
+
+def test_no_two_clients_share_chance() -> None:
+    assert len(np.unique(STATE.stream)) == DRAWS
+    noise = STATE.tmog - STATE.levels
+    assert abs(np.corrcoef(noise[:, 0], noise[:, 1])[0, 1]) < 0.08
+    assert abs(np.corrcoef(STATE.stage, STATE.levels[:, 3] - CATALOG.start[STATE.stage, 3])[0, 1]) < 0.35
+
+
+def test_a_cell_that_no_stage_can_be_drawn_for_needs_asking() -> None:
+    words = np.array([2**64 - 1, 0, 1], dtype=np.uint64)
+    assert newcomers(CATALOG, words, stage=4).stage.tolist() == [3, 3, 3]
+    assert newcomers(CATALOG, np.arange(3000, dtype=np.uint64)).stage.max() == 2
 
 
 def test_strengths_are_drawn_last_and_shift_nothing() -> None:
