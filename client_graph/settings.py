@@ -74,3 +74,32 @@ class ClientSettings(BaseModel):
         """These settings as the compiled turn takes them."""
         values = {name: getattr(self, name) for name in Dynamics._fields if name != "literal_drive"}
         return Dynamics(literal_drive=self.drive == "literal", **values)
+
+
+class CourseSettings(BaseModel):
+    """Life between sessions, drop-out and the planned ending: calibrated by benchmarks/clinic.py against published figures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    weekly_recovery: float = Field(
+        0.1, ge=0, description="Mean luck of a week, in level points: what gets better by itself."
+    )
+    weekly_spread: float = Field(
+        0.5, ge=0, description="Standard deviation of luck from week to week, in level points."
+    )
+    fortune_spread: float = Field(
+        0.2,
+        ge=0,
+        description="Standard deviation between clients of what life outside holds for them, in level points a week.",
+    )
+    dropout: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="Odds, as a probability, that a client whose alliance is 0.5 does not come back; 0: nobody.",
+    )
+    dropout_alliance: float = Field(
+        3.0, ge=0, description="Log-odds of stopping that a whole unit of alliance takes away."
+    )
+    dropout_rupture: float = Field(1.0, ge=0, description="Log-odds that a session which ended in a rupture adds.")
+    farewell_sessions: int = Field(2, ge=1, description="Sessions of stage 4 after which a treatment ends as planned.")

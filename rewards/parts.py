@@ -21,6 +21,7 @@ class RewardParts(NamedTuple):
     transformation: np.ndarray
     adaptation_events: np.ndarray
     attunement_change: np.ndarray
+    ending: np.ndarray  # what the turns that were not held count for
 
     @property
     def total(self) -> np.ndarray:
@@ -70,6 +71,7 @@ def turn_reward(
         transformation=scale.transformation * report.transformation_change,
         adaptation_events=scale.adaptation_event * report.adaptation_events.sum(axis=1).astype(np.float64),
         attunement_change=scale.attunement * report.attunement_change,
+        ending=zero,
     )
 
 
@@ -79,6 +81,21 @@ def with_stage_transition(
     """`parts` of the session's last turn with the reward of a stage gained or lost at its end."""
     scale = settings or RewardSettings()
     return parts._replace(stage_transition=_steps(stage_step, scale.stage_forward, scale.stage_regression))
+
+
+def with_ending(
+    parts: RewardParts, way: np.ndarray, turns_not_held: np.ndarray, settings: RewardSettings | None = None
+) -> RewardParts:
+    """`parts` of the last turn, settled: what an early end means. `way` (N,) 1 done, -1 broken off, 0 neither; turns (N,).
+
+    ending = closed_well · turns not held   if done,    broken_off · turns not held   if broken off
+
+    An episode that ends early earns nothing more, so an unsettled reward pays for keeping whoever is well and for losing
+    whoever suffers: the bias of absorbing states (Kostrikov et al. 2019). The paper ends no episode and is silent.
+    """
+    scale = settings or RewardSettings()
+    settled = _steps(way, scale.closed_well, scale.broken_off) * turns_not_held
+    return parts._replace(ending=parts.ending + settled)
 
 
 def _steps(step: np.ndarray, forward: float, regression: float) -> np.ndarray:

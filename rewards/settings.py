@@ -25,3 +25,15 @@ class RewardSettings(BaseModel):
         2.0, description="Points for each LOA threshold crossed upward, lost downward (paper 366)."
     )
     attunement: float = Field(10.0, description="Points per unit of attunement gained, of 1 in all (paper 450, 466).")
+    closed_well: float = Field(
+        16.0,
+        ge=0,
+        description="Points for each turn that a session which closed well, or a treatment that ended as planned, did not need: "
+        "the most that a turn at rest can bring (composite 10, bonuses 5, trend 1), so that holding on never pays.",
+    )
+    broken_off: float = Field(
+        -6.0,
+        le=0,
+        description="Points for each turn that was not held because the client left or came no more: less than the poorest turn "
+        "costs (-3 on average), so that driving somebody away is no way out.",
+    )

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from client_graph.catalog import load_catalog
 from client_graph.names import CONFIGS, DIMENSIONS
+from client_graph.personhood import draw
 from client_graph.tables import TableError
 from client_graph.testing import scores, states
 from client_graph.turn import TurnReport, advance
-from rewards.parts import RewardParts, stage_composite, stage_modifiers, turn_reward, with_stage_transition
+from rewards.parts import RewardParts, stage_composite, stage_modifiers, turn_reward, with_ending, with_stage_transition
 from rewards.settings import RewardSettings
 from rewards.tables import RewardTables, load_reward_tables
 
@@ -196,3 +197,39 @@ def test_a_turn_is_rewarded_by_the_tables_that_are_passed() -> None:
     assert parts.composite.tolist() == [9.0, 9.0]
     assert parts.modifiers.tolist() == [0.0, -5.0]
     assert turn_reward(two, stage, report(), tables=RewardTables(weights, ())).modifiers.tolist() == [0.0, 0.0]
+
+
+# How an episode ends
+
+
+@pytest.mark.parametrize(
+    ("way", "turns", "points"), [(1, 5, 80.0), (-1, 5, -30.0), (0, 5, 0.0), (1, 0, 0.0), (-1, 0, 0.0)]
+)
+def test_an_early_end_is_settled_by_the_turns_that_were_not_held(way: int, turns: int, points: float) -> None:
+    parts = turn_reward(judged(), STAGE[0], report())
+    ended = with_ending(parts, np.array([way]), np.array([turns]))
+    assert parts.ending[0] == 0.0
+    assert ended.ending[0] == points
+    assert ended.total[0] == pytest.approx(parts.total[0] + points)
+    assert (
+        with_ending(parts, np.array([way]), np.array([turns]), RewardSettings(closed_well=0, broken_off=0)).ending[0]
+        == 0
+    )
+
+
+def test_holding_on_to_a_client_who_is_done_never_pays() -> None:
+    """At rest a turn brings its composite, its bonuses and the trend: the settled points are no less, stage by stage."""
+    bonuses = [sum(m.reward for m in TABLES.modifiers if m.stage == stage and m.reward > 0) for stage in (1, 2, 3, 4)]
+    assert RewardSettings().closed_well >= 10.0 + max(bonuses) + RewardSettings().taie
+
+
+def test_driving_a_client_away_is_no_way_out() -> None:
+    """Twenty turns of the worst scores cost less, a turn, than a client who leaves."""
+    for stage in (1, 2, 3, 4):
+        state, _ = draw(CATALOG, np.random.default_rng(1), 40, stage=stage)
+        rewards = []
+        for _ in range(20):
+            after, told = advance(state, np.zeros((40, 12)), CATALOG)
+            rewards.append(turn_reward(np.zeros((40, 12)), state.stage, told).total.mean())
+            state = after
+        assert np.mean(rewards) > RewardSettings().broken_off
