@@ -31,6 +31,10 @@ class Catalog:
     loa_start: np.ndarray  # (4, 7)
     loading: np.ndarray  # (3, n) TAIE loadings
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Catalog":
+        """Itself: nothing in it can be changed. Gymnasium copies what an environment was made with."""
+        return self
+
     @property
     def nodes(self) -> tuple[r.NodeRow, ...]:
         """The nodes in the order of every (..., n) array."""

@@ -82,18 +82,18 @@ class CourseSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     weekly_recovery: float = Field(
-        0.1, ge=0, description="Mean luck of a week, in level points: what gets better by itself."
+        0.6, ge=0, description="Mean luck of a week, in level points: what gets better by itself."
     )
     weekly_spread: float = Field(
-        0.5, ge=0, description="Standard deviation of luck from week to week, in level points."
+        2.0, ge=0, description="Standard deviation of luck from week to week, in level points."
     )
     fortune_spread: float = Field(
-        0.2,
+        1.3,
         ge=0,
         description="Standard deviation between clients of what life outside holds for them, in level points a week.",
     )
     dropout: float = Field(
-        0.02,
+        0.021,
         ge=0,
         lt=1,
         description="Odds, as a probability, that a client whose alliance is 0.5 does not come back; 0: nobody.",

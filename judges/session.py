@@ -27,6 +27,15 @@ class SessionAssessment:
     steadiness: float
     failures: int
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SessionAssessment):
+            return NotImplemented
+        mine, theirs = vars(self), vars(other)
+        return all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+    def __hash__(self) -> int:
+        return hash((self.trajectory.tobytes(), self.failures))
+
     @property
     def composite(self) -> float:
         """The unweighted mean of the twelve means."""

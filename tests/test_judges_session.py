@@ -5,7 +5,7 @@ import pytest
 
 from judges.protocol import Exchange, JudgeError, JudgeFailure
 from judges.scripted import ScriptedJudge
-from judges.session import summarise_session
+from judges.session import summarise_scores, summarise_session
 
 RISING = [[2.0] * 12, [8.0] + [4.0] * 11, [5.0] + [6.0] * 11]
 
@@ -27,3 +27,13 @@ def test_a_session_without_a_judgement_has_no_assessment() -> None:
     for turns in ([], [JudgeFailure("timeout")]):
         with pytest.raises(JudgeError, match="no judgement"):
             summarise_session(turns)
+
+
+def test_two_assessments_of_the_same_turns_are_equal() -> None:
+    scores = np.arange(24.0).reshape(2, 12) / 3
+    one, other = summarise_scores(scores), summarise_scores(scores.copy())
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != summarise_scores(scores, failures=1)
+    assert one != summarise_scores(scores + 0.5)
+    assert one != "an assessment"
