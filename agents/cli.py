@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from agents.cli_play import add_play, add_replay
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -63,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
         "--paper", action="store_true", help="hold your own tables to the paper, as the shipped ones are"
     )
     check.set_defaults(run=_check_catalog)
+    add_play(commands)
+    add_replay(commands)
     return parser
 
 

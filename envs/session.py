@@ -1,38 +1,32 @@
 """icarus/Session-v0: one session of therapy, text in and text out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import InvalidAction, ResetNeeded
-from gymnasium.spaces import Box, Dict, Discrete
 
-from client_graph.catalog import Catalog, load_catalog
+from client_graph.catalog import Catalog
 from client_graph.client import ClientGraph
-from client_graph.names import PHASES, STAGES, STANCES
-from client_graph.personhood import Person, draw
-from client_graph.session import SessionReport, end_session
+from client_graph.personhood import Person
 from client_graph.settings import ClientSettings
 from client_graph.state import read_only
-from client_graph.turn import advance
+from envs.arguments import conduct_of, render_problems, stage_problems
+from envs.conduct import Begun, Conduct, Turned, unchanged_on_failure
+from envs.infos import end_told, observation_row, observation_space, observed, row, truth, turn_told
 from envs.rendering import dashboard
-from envs.text import UnicodeText, therapist_words
-from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState, Snapshot
-from envs.voice import AuthoredVoice, ClientVoice, SpeakingTurn, VoiceFailure, moment_of
-from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn
-from judges.session import summarise_scores
-from rewards.parts import RewardParts, stage_composite, turn_reward, with_stage_transition
+from envs.text import UnicodeText
+from envs.types import Outcome, SessionState, Snapshot
+from envs.voice import ClientVoice
+from judges.protocol import Judge, JudgeFailure, Turn
 from rewards.settings import RewardSettings
 
-MOST_SESSIONS = 10_000
-INTEGRATION = 3  # phase D
-TURNS_TO_CLOSE = 3  # turns in phase D after which a session has closed well
-COLLAPSE = 0.6  # the client leaves when the alliance falls below this share of what the session began with
+RENDER_MODES = ["ansi", "rgb_array", "human"]
+WISHES = ("stage", "strategy", "concern")
 
 
 class SessionEnv(gym.Env[dict[str, Any], str]):
@@ -56,7 +50,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     goes on with the same client's next session; `options` may also name `stage`, `strategy` and `concern`.
 
     Args:
-        client: "authored" (offline lines), or a ClientVoice.
+        client: "authored" (offline lines), "silent" (no words), or a ClientVoice.
         judge: "embedding" (offline), or a Judge.
         catalog: a folder of client tables, a Catalog, or None for configs/client.
         stage: treatment stage 1..4 of every client, or None to draw it.
@@ -64,10 +58,12 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         reward: scales of the reward's parts.
         settings: gains of the client's dynamics.
         judge_retries: how often a judge that failed is asked again before JudgeFailed is raised.
-        render_mode: "ansi" or None.
+        render_mode: "ansi" (text), "rgb_array" (a picture), "human" (text printed at every reset and step) or None.
+
+    Raises ValueError naming every argument that has no meaning.
     """
 
-    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012  # the name and form are Gymnasium's
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 1}  # noqa: RUF012  # the name and form are Gymnasium's
 
     def __init__(
         self,
@@ -81,77 +77,47 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         judge_retries: int = 1,
         render_mode: str | None = None,
     ) -> None:
-        if max_turns < 1 or judge_retries < 0:
-            raise ValueError(
-                f"found max_turns {max_turns}, judge_retries {judge_retries}; expected at least 1 and at least 0"
-            )
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(
-                f"found render_mode {render_mode!r}; expected one of {self.metadata['render_modes']} or None"
-            )
-        if stage is not None and stage not in STAGES:
-            raise ValueError(f"found stage {stage!r}; expected one of {STAGES}, or None to draw it")
-        self.catalog = catalog if isinstance(catalog, Catalog) else load_catalog(catalog)
-        self.voice = _voice(client, self.catalog)
-        self.judge = _judge(judge)
+        conduct = conduct_of(
+            client=client, judge=judge, catalog=catalog, max_turns=max_turns, reward=reward, settings=settings,
+            judge_retries=judge_retries, also=[*stage_problems(stage), *render_problems(render_mode, RENDER_MODES)],
+        )  # fmt: skip
+        self._set_up(conduct, stage, render_mode)
+
+    def _set_up(self, conduct: Conduct, stage: int | None, render_mode: str | None) -> None:
+        self.conduct = conduct
         self.stage = stage
-        self.max_turns = max_turns
-        self.reward_settings = reward or RewardSettings()
-        self.settings = settings or ClientSettings()
-        self.judge_retries = judge_retries
         self.render_mode = render_mode
         self.action_space: UnicodeText = UnicodeText()
-        self.observation_space = Dict(
-            client=UnicodeText(),
-            turn=Discrete(max_turns + 1),
-            session=Discrete(MOST_SESSIONS, start=1),
-            stage=Discrete(4, start=1),
-            stance=Discrete(len(STANCES)),
-            beliefs=Box(0.0, 10.0, (len(self.catalog.nodes),), np.float64),
-        )
+        self.observation_space = observation_space(self.catalog, self.max_turns)
         self._session: SessionState | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A new client, or with `same_client` the next session of the one before. A refused reset changes nothing."""
-        wishes = dict(options or {})
-        same_client = wishes.pop("same_client", False)
-        if same_client and wishes:
-            raise ValueError(
-                f"found reset options {sorted(wishes)} beside same_client; expected no wish for a known client"
-            )
-        if same_client and (self._session is None or self._session.next_state is None):
-            raise ResetNeeded("same_client needs a session that has ended; reset without it first")
-        if unknown := set(wishes) - {"stage", "strategy", "concern"}:
-            raise ValueError(f"found reset options {sorted(unknown)}; expected same_client, stage, strategy, concern")
-        kept = self._np_random, self._np_random_seed, deepcopy(self.np_random.bit_generator.state)
+        same_client, wishes = checked_options(options)
+        kept = self._np_random, self._np_random_seed
+        chance = self.np_random
         try:
-            super().reset(seed=seed)
-            self._begin(same_client, {"stage": self.stage, **wishes})
+            with unchanged_on_failure([chance]):
+                super().reset(seed=seed)
+                begun = self._begin(same_client, {"stage": self.stage, **wishes})
         except BaseException:
-            self._np_random, self._np_random_seed = kept[:2]
-            self.np_random.bit_generator.state = kept[2]
+            self._np_random, self._np_random_seed = kept
             raise
-        return self._observation(), self._info()
+        self._put(begun.sessions[0])
+        self._show()
+        return self._observation(), row(truth(begun, self.catalog), 0)
 
-    def _begin(self, same_client: bool, wishes: dict[str, Any]) -> None:
-        if same_client:
-            assert self._session is not None
-            assert self._session.next_state is not None
-            state, person = self._session.next_state, self._session.person
-        else:
-            state, people = draw(self.catalog, self.np_random, settings=self.settings, **wishes)
-            person = people[0]
-        view = ClientGraph(state, self.catalog)
-        words = self._speak(SpeakingTurn(view, person, "opening", (), self.np_random))
-        self._put(SessionState(state, person, *words, alliance_at_start=view.alliance))
+    def _begin(self, same_client: bool, wishes: dict[str, Any]) -> Begun:
+        if not same_client:
+            states, people = self.conduct.newcomers([self.np_random], **wishes)
+            return self.conduct.begin(states, people, [self.np_random])
+        if self._session is None or self._session.next_state is None:
+            raise ResetNeeded("same_client needs a session that has ended; reset without it first")
+        return self.conduct.begin([self._session.next_state], [self._session.person], [self.np_random])
 
     def _put(self, session: SessionState) -> None:
-        """The running session; its arrays are handed out to researchers, so nobody may write into them."""
-        for arrays in (session.state, session.before, session.report, session.next_state):
-            if arrays is not None:
-                read_only(arrays)
         self._session = session
 
     def evaluate(self, actions: Sequence[str]) -> list[Outcome | JudgeFailure]:
@@ -162,63 +128,20 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         session = self._running()
         if isinstance(actions, str):
             raise InvalidAction("found one text; expected a list of replies: evaluate([reply])")
-        words = {action: therapist_words(action, self.action_space) for action in actions}
-        failures: dict[str, JudgeFailure] = {}
-        for _ in range(1 + self.judge_retries):
-            asked = [action for action in words if action not in session.tried]
-            if not asked:
-                break
-            exchanges = [Exchange(session.words, *words[action], session.history) for action in asked]
-            for action, found in zip(asked, self.judge.judge(exchanges), strict=True):
-                if isinstance(found, JudgeFailure):
-                    failures[action] = found
-                else:
-                    session.tried[action] = self._outcome(*words[action], found)
-        return [session.tried[action] if action in session.tried else failures[action] for action in actions]
+        return self.conduct.outcomes([(session, action) for action in actions])
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One turn: judge the reply, move the client, let it answer."""
-        session = self._running()
-        outcome = self.evaluate([action])[0]
-        if isinstance(outcome, JudgeFailure):
-            raise JudgeFailed(f"judge {self.judge.name} gave no score: {outcome.reason}. The client was not changed")
-        state, report, parts = outcome.state, outcome.report, outcome.parts
-        in_integration = session.turns_in_integration + 1 if state.phase[0] == INTEGRATION else 0
-        view = ClientGraph(state, self.catalog, report)
-        left = view.alliance < COLLAPSE * session.alliance_at_start
-        closed_well = not left and in_integration >= TURNS_TO_CLOSE
-        truncated = not (left or closed_well) and int(state.turn[0]) >= self.max_turns
-        over = left or closed_well or truncated
-        history = (*session.history, Turn(session.words, outcome.reasoning, outcome.utterance))
-        moment = "hurt" if left else "closing" if over else moment_of(report, outcome.judgement.composite)
-        chance = deepcopy(self.np_random.bit_generator.state)
-        try:
-            words = self._speak(SpeakingTurn(view, session.person, moment, history, self.np_random))
-        except BaseException:
-            self.np_random.bit_generator.state = chance
-            raise
-        next_state, ended = end_session(state, self.catalog) if over else (None, None)
-        if ended is not None:
-            parts = with_stage_transition(parts, ended.stage_step, self.reward_settings)
-        self._put(
-            SessionState(
-                state=state,
-                person=session.person,
-                words=words[0],
-                reasoning=words[1],
-                alliance_at_start=session.alliance_at_start,
-                history=history,
-                before=session.state,
-                report=report,
-                scores=(*session.scores, tuple(outcome.judgement.scores.tolist())),
-                turns_in_integration=in_integration,
-                over=over,
-                next_state=next_state,
-            )
+        turned = self.conduct.turn([self._running()], [action], [self.np_random])
+        self._put(turned.sessions[0])
+        self._show()
+        return (
+            self._observation(),
+            float(turned.parts.total[0]),
+            bool(turned.terminated[0]),
+            bool(turned.truncated[0]),
+            turn_info(turned, self.catalog),
         )
-        info = self._info(outcome, parts, ended)
-        info["ending"] = "left" if left else "closed_well" if closed_well else "turn_limit" if truncated else None
-        return self._observation(), float(parts.total[0]), left or closed_well, truncated, info
 
     def snapshot(self) -> Snapshot:
         """Everything that a later `restore` needs to go on from here, byte for byte; shares no memory with the env.
@@ -235,20 +158,46 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             raise TypeError(
                 f"found a {type(snapshot).__name__}; expected what snapshot() or envs.snapshot.from_json returned"
             )
-        self._put(deepcopy(snapshot.session))
+        self._put(closed(deepcopy(snapshot.session)))
         self.np_random.bit_generator.state = deepcopy(snapshot.chance)
         return self._observation()
+
+    @property
+    def catalog(self) -> Catalog:
+        """The facts about people."""
+        return self.conduct.catalog
+
+    @property
+    def judge(self) -> Judge:
+        """Who scores the therapist."""
+        return self.conduct.judge
+
+    @property
+    def voice(self) -> ClientVoice:
+        """Who speaks for the client."""
+        return self.conduct.voice
+
+    @property
+    def settings(self) -> ClientSettings:
+        """Gains of the client's dynamics."""
+        return self.conduct.settings
+
+    @property
+    def reward_settings(self) -> RewardSettings:
+        """Scales of the reward's parts."""
+        return self.conduct.reward
+
+    @property
+    def max_turns(self) -> int:
+        """Turns of a session."""
+        return self.conduct.max_turns
 
     @property
     def client_view(self) -> ClientGraph:
         """The true client by name, for researchers."""
         if self._session is None:
             raise ResetNeeded("no client yet; call reset() first")
-        session = self._session
-        return ClientGraph(
-            session.state, self.catalog, session.report, person=session.person, settings=self.settings,
-            before=session.before, scores=np.array(session.scores[-1:]) if session.scores else None,
-        )  # fmt: skip
+        return view_of(self._session, self.catalog, self.settings)
 
     @property
     def person(self) -> Person:
@@ -262,11 +211,17 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         """The session so far."""
         return self._session.history if self._session else ()
 
-    def render(self) -> str | None:
-        """The session as text for a terminal (render_mode "ansi")."""
-        if self.render_mode is None:
+    def render(self) -> Any:
+        """The session as render_mode asks: text, a picture (H, W, 3) uint8, or None, as "human" prints by itself."""
+        if self.render_mode in (None, "human"):
             return None
-        return dashboard(self.client_view, self.person, self.history, self._session.words if self._session else "")
+        return frame(
+            str(self.render_mode), self.client_view, self.history, self._session.words if self._session else ""
+        )
+
+    def _show(self) -> None:
+        if self.render_mode == "human" and self._session is not None:
+            print(frame("ansi", self.client_view, self.history, self._session.words))
 
     def _running(self) -> SessionState:
         if self._session is None:
@@ -275,99 +230,50 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             raise ResetNeeded("the session is over; call reset() for the next one")
         return self._session
 
-    def _outcome(self, reasoning: str, utterance: str, judgement: Judgement) -> Outcome:
-        session = self._running()
-        scores = judgement.scores[None]
-        state, report = advance(session.state, scores, self.catalog, self.settings)
-        parts = turn_reward(scores, session.state.stage, report, self.reward_settings)
-        composite = float(stage_composite(scores, session.state.stage)[0])
-        return Outcome(
-            reasoning, utterance, judgement, read_only(state), read_only(report), read_only(parts), composite
-        )
-
-    def _speak(self, turn: SpeakingTurn) -> tuple[str, str]:
-        said = self.voice.speak([turn])[0]
-        if isinstance(said, VoiceFailure):
-            raise ClientFailed(
-                f"client voice {self.voice.name} gave no words: {said.reason}. The client was not changed"
-            )
-        fault = self.action_space.fault(said.text)
-        if fault is not None:
-            raise ClientFailed(
-                f"client voice {self.voice.name}: {fault}, in the client's words. The client was not changed"
-            )
-        return said.text, said.reasoning
-
     def _observation(self) -> dict[str, Any]:
-        session = self._session
-        assert session is not None
-        state = session.state
-        return {
-            "client": session.words,
-            "turn": np.int64(state.turn[0]),
-            "session": np.int64(state.session[0] + 1),
-            "stage": np.int64(state.stage[0] + 1),
-            "stance": np.int64(state.stance[0]),
-            "beliefs": state.tmog[0].copy(),
-        }
-
-    def _info(
-        self, outcome: Outcome | None = None, parts: RewardParts | None = None, ended: SessionReport | None = None
-    ) -> dict[str, Any]:
-        session = self._session
-        assert session is not None
-        view = self.client_view
-        info: dict[str, Any] = {
-            "person": session.person,
-            "client_reasoning": session.reasoning,
-            "levels": session.state.levels[0].copy(),
-            "buckets": session.state.buckets[0].copy(),
-            "loa": session.state.loa[0].copy(),
-            "axes": session.state.axes[0].copy(),
-            "phase": view.phase,
-            "deepest_phase": PHASES[session.state.deepest_phase[0]],
-            "coiling": view.coiling,
-            "alliance": view.alliance,
-            "attunement": view.attunement,
-            "guidance": view.guidance,
-            "worst_misread": view.worst_misread(),
-        }
-        if outcome is not None and parts is not None:
-            info["judgement"] = outcome.judgement
-            info["scores"] = outcome.judgement.scores.copy()
-            info["composite"] = outcome.composite
-            info["reward_parts"] = parts.of(0)
-            info["phase_score"] = float(outcome.report.phase_score[0])
-            info["phase_step"] = int(outcome.report.phase_step[0])
-            info["rupture"] = bool(outcome.report.rupture[0])
-            info["transformation"] = float(outcome.report.transformation[0])
-            info["signals"] = view.signals
-        if ended is not None:
-            info["stage_step"] = int(ended.stage_step[0])
-            info["session_assessment"] = summarise_scores(np.array(session.scores))
-            info["session_measures"] = {name: float(value[0]) for name, value in ended.measures._asdict().items()}
-        return info
+        assert self._session is not None
+        return observation_row(observed([self._session]), 0)
 
 
-def _voice(client: str | ClientVoice, catalog: Catalog) -> ClientVoice:
-    if not isinstance(client, str):
-        return client
-    if client != "authored":
-        raise ValueError(f'found client {client!r}; expected "authored" or a ClientVoice')
-    return AuthoredVoice(catalog)
+def checked_options(options: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
+    """(same_client, wishes for a new client) of the options of a reset. Raises ValueError for what nobody knows."""
+    wishes = dict(options or {})
+    same_client = wishes.pop("same_client", False)
+    if same_client and wishes:
+        raise ValueError(
+            f"found reset options {sorted(wishes)} beside same_client; expected no wish for a known client"
+        )
+    if unknown := set(wishes) - set(WISHES):
+        raise ValueError(f"found reset options {sorted(unknown)}; expected same_client, {', '.join(WISHES)}")
+    return same_client, wishes
 
 
-def _judge(judge: str | Judge) -> Judge:
-    if not isinstance(judge, str):
-        return judge
-    if judge != "embedding":
-        raise ValueError(f'found judge {judge!r}; expected "embedding" or a Judge')
-    return _embedding_judge()
+def closed(session: SessionState) -> SessionState:
+    """The session with its arrays read-only: they are handed out to researchers, so nobody may write into them."""
+    for arrays in (session.state, session.before, session.report, session.next_state):
+        if arrays is not None:
+            read_only(arrays)
+    return session
 
 
-@cache
-def _embedding_judge() -> Judge:
-    """One for all environments of a process: its weights are 90 MB and it has no state."""
-    from judges.embedding import EmbeddingJudge
+def turn_info(turned: Turned, catalog: Catalog) -> dict[str, Any]:
+    """The info of the one session of `turned`."""
+    return {**row(truth(turned, catalog), 0), **row(turn_told(turned), 0), **row(end_told(turned), 0)}
 
-    return EmbeddingJudge()
+
+def view_of(session: SessionState, catalog: Catalog, settings: ClientSettings) -> ClientGraph:
+    """The true client of a session by name, with the last turn where there was one."""
+    return ClientGraph(
+        session.state, catalog, session.report, person=session.person, settings=settings, before=session.before,
+        scores=np.array(session.scores[-1:]) if session.scores else None,
+    )  # fmt: skip
+
+
+def frame(mode: str, view: ClientGraph, history: tuple[Turn, ...], words: str) -> Any:
+    """A client in session as text ("ansi") or as a picture ("rgb_array")."""
+    assert view.person is not None
+    if mode == "ansi":
+        return dashboard(view, view.person, history, words)
+    from envs.pictures import session_picture  # a run that draws nothing does not load what draws
+
+    return session_picture(view, view.person, history, words)

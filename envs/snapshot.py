@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from client_graph.course import Course
 from client_graph.personhood import Person
 from client_graph.state import ClientState
 from client_graph.turn import TurnReport
@@ -26,6 +27,7 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "before": _pack(session.before),
         "report": _pack(session.report),
         "next_state": _pack(session.next_state),
+        "course": _pack(session.course),
         "scores": [list(row) for row in session.scores],
         "chance": snapshot.chance,
     }
@@ -41,6 +43,7 @@ def from_json(saved: dict[str, Any]) -> Snapshot:
         before=_unpack(ClientState, saved["before"]),
         report=_unpack(TurnReport, saved["report"]),
         next_state=_unpack(ClientState, saved["next_state"]),
+        course=_unpack(Course, saved.get("course")),  # saved before treatments were: a session alone
         scores=tuple(tuple(row) for row in saved["scores"]),
     )
     return Snapshot(session, saved["chance"])

@@ -12,6 +12,7 @@ LONGEST = 8_000  # characters; a spoken turn is far below it, a flood of text fa
 
 # Letters of several scripts, accents, signs and an emoji: what sampling draws from, not a limit on what is accepted.
 _SAMPLED = "abcdefghijklmnopqrstuvwxyz ABC.,?!'éüñçßøłžğшяλאمहि日本語한🙂"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _THOUGHT = re.compile(r"\s*(?:<think>)?(.*?)</think>\s*(.*)", re.DOTALL)
 
 
@@ -65,9 +66,9 @@ class UnicodeText(Text):
             return f"found {len(text)} characters; expected at most {self.max_length}"
         if "\0" in text:
             return f"found a NUL character at position {text.index(chr(0))}"
-        for position, character in enumerate(text):
-            if "\ud800" <= character <= "\udfff":
-                return f"found a lone surrogate at position {position}; expected whole Unicode characters"
+        surrogate = None if text.isascii() else _SURROGATE.search(text)
+        if surrogate is not None:
+            return f"found a lone surrogate at position {surrogate.start()}; expected whole Unicode characters"
         return None
 
     def __repr__(self) -> str:
@@ -90,7 +91,8 @@ def therapist_words(action: Any, space: UnicodeText) -> tuple[str, str]:
     fault = space.fault(action)
     if fault is not None:
         raise InvalidAction(f"{fault}, in the therapist's words. The client was not changed")
-    thought = _THOUGHT.fullmatch(action)
+    # Without the tag the pattern would look for it from every blank that the text begins with.
+    thought = _THOUGHT.fullmatch(action) if "</think>" in action else None
     if thought is not None:
         return thought.group(1).strip(), thought.group(2).strip()
     if action.lstrip().startswith("<think>"):

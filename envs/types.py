@@ -1,10 +1,13 @@
 """What an environment is made of besides the client: outcomes, the running session, snapshots, typed failures."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
+import numpy as np
 
+from client_graph.course import Course
 from client_graph.personhood import Person
 from client_graph.state import ClientState
 from client_graph.turn import TurnReport
@@ -12,12 +15,39 @@ from judges.protocol import Judgement, Turn
 from rewards.parts import RewardParts
 
 
-class JudgeFailed(gym.error.Error):
-    """The judge gave no score, also when asked again. The client was not changed; nothing was filled in."""
+class SessionsFailed(gym.error.Error):
+    """A turn could not be taken, by the fault of a model outside. No session was changed; nothing was filled in.
+
+    failures: what happened, by the session's place in what was asked (0 in a single environment).
+    """
+
+    def __init__(self, message: str, failures: Mapping[int, str] | None = None, who: str = "") -> None:
+        super().__init__(message)
+        self.failures = dict(failures or {})
+        self.who = who
+
+    @classmethod
+    def of(cls, who: str, failures: Mapping[int, str], count: int) -> Self:
+        """`who` failed at these places of `count`; one place of one is not named."""
+        if count == 1:
+            return cls(f"{who} {next(iter(failures.values()))}. The client was not changed", failures, who)
+        each = "; ".join(f"{place}: {reason}" for place, reason in failures.items())
+        return cls(
+            f"{who} failed in {len(failures)} of {count} sessions ({each}). No client was changed", failures, who
+        )
+
+    def at(self, places: Sequence[int] | np.ndarray, count: int) -> Self:
+        """The same failure where the sessions asked are those at `places` of `count` sub-environments."""
+        named = {int(places[place]): reason for place, reason in self.failures.items()}
+        return type(self).of(self.who, dict(sorted(named.items())), count)
 
 
-class ClientFailed(gym.error.Error):
-    """The client's voice gave no words. The client was not changed; nothing was filled in."""
+class JudgeFailed(SessionsFailed):
+    """The judge gave no score, also when asked again. What it did score is kept: the next try asks for the rest."""
+
+
+class ClientFailed(SessionsFailed):
+    """The client's voice gave no words."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +84,7 @@ class SessionState:
     turns_in_integration: int = 0
     over: bool = False
     next_state: ClientState | None = None
+    course: Course | None = None  # of the treatment that the session is part of; None for a session alone
     tried: dict[str, Outcome] = field(default_factory=dict)  # replies already judged at this very turn
 
 

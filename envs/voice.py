@@ -73,13 +73,28 @@ def private_reasoning(view: ClientGraph) -> str:
     return " ".join(sentence if sentence.endswith(".") else f"{sentence}." for sentence in sentences)
 
 
+class SilentVoice:
+    """A client that says nothing and keeps nothing to itself in words: for studies of numbers alone."""
+
+    name = "silent"
+
+    def speak(self, turns: Sequence[SpeakingTurn]) -> list[Utterance | VoiceFailure]:
+        """No words, for everybody; no chance is used."""
+        return [_SILENCE] * len(turns)
+
+
+_SILENCE = Utterance("", "")
+
+
 class AuthoredVoice:
     """The offline client: chooses among the lines of voice.csv that fit phase, attachment, moment and concern."""
 
     name = "authored"
 
     def __init__(self, catalog: Catalog) -> None:
-        self._lines: tuple[VoiceRow, ...] = catalog.rows["voice"]
+        self._lines: dict[tuple[str, str, str], list[VoiceRow]] = {}
+        for row in catalog.rows["voice"]:
+            self._lines.setdefault((row.moment, row.coherence, row.phase), []).append(row)
 
     def speak(self, turns: Sequence[SpeakingTurn]) -> list[Utterance | VoiceFailure]:
         """One line each; a line is not said twice in a session while another fits."""
@@ -117,7 +132,6 @@ class AuthoredVoice:
         phase = _PHASE_OF_LINES.get(moment, {}).get(turn.view.phase, turn.view.phase)
         return [
             row.line
-            for row in self._lines
-            if (row.moment, row.coherence, row.phase) == (moment, turn.person.coherence, phase)
-            and row.concern in ("any", turn.person.concern)
+            for row in self._lines.get((moment, turn.person.coherence, phase), [])
+            if row.concern in ("any", turn.person.concern)
         ]

@@ -1,5 +1,6 @@
 """The tables: what they hold, what the paper's examples are, and how a broken folder is refused."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,19 @@ import pytest
 from hypothesis import given, settings
 from strategies import copied_tables
 
-from client_graph.catalog import Catalog, load_catalog
+from client_graph.catalog import Catalog, catalog_of, load_catalog
 from client_graph.client import ClientGraph
-from client_graph.names import AXES, DOMAINS, EDGE_TYPES, LOA_DIMENSIONS, PHASE_NAMES, PHASES, STAGE_NAMES, STAGES
+from client_graph.names import (
+    AXES,
+    CONFIGS,
+    DOMAINS,
+    EDGE_TYPES,
+    LOA_DIMENSIONS,
+    PHASE_NAMES,
+    PHASES,
+    STAGE_NAMES,
+    STAGES,
+)
 from client_graph.personhood import draw
 from client_graph.settings import ClientSettings
 from client_graph.tables import TableError
@@ -304,3 +315,91 @@ def test_the_therapist_begins_with_beliefs_around_the_truth() -> None:  # paper 
     assert error.std() == pytest.approx(0.5, abs=0.03)
     usual, _ = draw(CATALOG, np.random.default_rng(0), 30)
     assert usual.attunement.mean() == pytest.approx(0.85, abs=0.02)
+
+
+def test_the_default_tables_are_the_shipped_ones() -> None:
+    found = load_catalog()
+    assert found.folder == CONFIGS / "client"
+    assert found is load_catalog(str(CONFIGS / "client"))  # read again, and not checked again
+
+
+def test_a_catalog_in_memory_is_checked_whole_and_says_where_it_is() -> None:
+    found = catalog_of(CATALOG.rows)
+    assert found.folder == Path("in memory")
+    assert found.hash() == CATALOG.hash()
+    with pytest.raises(TableError) as caught:
+        catalog_of({table: rows for table, rows in CATALOG.rows.items() if table not in ("names", "edges")})
+    assert caught.value.problems == (
+        "no table edges; expected rows of EdgeRow",
+        "no table names; expected rows of NameRow",
+    )
+    with pytest.raises(TableError) as caught:
+        catalog_of(dict(CATALOG.rows) | {"names": ()})
+    assert caught.value.problems == ("in memory/names.csv: found no row; expected at least one",)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("shame_cor", "no node named 'shame_cor'; did you mean shame_core, shame_tolerance?"),
+        ("qqqq", "no node named 'qqqq'"),
+    ],
+)
+def test_an_unknown_node_is_answered_in_full(name: str, told: str) -> None:
+    with pytest.raises(KeyError) as caught:
+        CATALOG.node(name)
+    assert caught.value.args == (told,)
+
+
+def test_arrays_hold_the_cells_of_the_rows() -> None:
+    """By phase, stage or axis, in the order of the nodes."""
+    found = catalog_of(CATALOG.rows)
+    n = CATALOG.node("attachment_security")
+    security = CATALOG.nodes[n]
+    assert found.phase_weight.shape == found.start.shape == (4, 142)
+    assert found.phase_weight[:, n].tolist() == [security.phase_a, security.phase_b, security.phase_c, security.phase_d]
+    assert found.start[:, n].tolist() == [security.start_1, security.start_2, security.start_3, security.start_4]
+    assert found.loading[:, n].tolist() == [security.load_x, security.load_y, security.load_z]
+    mind = row("loa", name="mentalization")
+    assert found.loa_start[:, 6].tolist() == [mind.start_1, mind.start_2, mind.start_3, mind.start_4]
+    fear = row("buckets", name="fear")
+    b = found.bucket_names.index("fear")
+    assert found.bucket_start[:, b].tolist() == [fear.start_1, fear.start_2, fear.start_3, fear.start_4]
+
+
+def test_shifts_of_strategies_and_concerns_stand_at_their_nodes() -> None:
+    found = catalog_of(CATALOG.rows)
+    for table, shifts, column, array in (
+        ("strategies", "strategy_nodes", "strategy", found.strategy_shift),
+        ("concerns", "concern_nodes", "concern", found.concern_shift),
+    ):
+        kinds = [entry.name for entry in CATALOG.rows[table]]
+        assert array.shape == (len(kinds), 142)
+        assert not array.flags.writeable
+        for entry in CATALOG.rows[shifts]:
+            assert array[kinds.index(getattr(entry, column)), CATALOG.node(entry.node)] == entry.shift
+        assert np.count_nonzero(array) == sum(entry.shift != 0.0 for entry in CATALOG.rows[shifts])
+
+
+@pytest.mark.parametrize(
+    ("table", "cells", "told"),
+    [
+        (
+            "axis_scores", {"axis": "mood"},
+            "axis: found 'mood'; Value error, expected one of rigidity_porosity, self_esteem, cherishment_estrangement",
+        ),
+        ("buckets", {"falls": "maybe"}, "falls: found 'maybe'; Value error, expected one of yes, no"),
+    ],
+)  # fmt: skip
+def test_a_cell_of_named_things_is_refused_with_their_names(
+    tmp_path: Path, table: str, cells: dict[str, str], told: str
+) -> None:
+    def edit(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [rows[0] | cells, *rows[1:]]
+
+    folder = copied_tables(tmp_path, **{table: edit})
+    assert f"{folder.resolve()}/{table}.csv:2: {told}" in problems_of(folder).splitlines()
+
+
+def test_a_copy_of_a_catalog_is_the_catalog() -> None:
+    assert deepcopy({"catalog": CATALOG})["catalog"] is CATALOG

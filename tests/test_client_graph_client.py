@@ -4,14 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import client_graph
-from client_graph import DIMENSIONS, ClientGraph, ClientSettings, ScoreError, advance, draw, load_catalog
+from client_graph import DIMENSIONS, Catalog, ClientGraph, ClientSettings, ScoreError, advance, draw, load_catalog
 from client_graph.graph import tightness
 from client_graph.names import CONFIGS
+from client_graph.testing.plain import node, plain_catalog, row, sensitivity
 
 CATALOG = load_catalog()
 KIND = dict.fromkeys(DIMENSIONS, 8.5)
@@ -229,3 +231,200 @@ def test_explaining_without_a_turn_says_what_is_needed(given: Callable[[ClientGr
         client.explain("shame_core")
     with pytest.raises(KeyError, match="shame_core"):
         client.explain("shame_cor")
+
+
+# A person of five nodes, whom the plain tables call Kim: one good turn moves three of them.
+SMALL_NODES = [node("bond"), node("self_worth"), node("calm", "bipolar"), node("shame", "decrease"), node("hope")]
+SMALL_MOVES = [
+    sensitivity("self_worth", "attunement", high=0.04, low=-0.05),
+    sensitivity("calm", "attunement", high=0.01, low=-0.05),
+    sensitivity("shame", "attunement", high=-0.02, low=0.05),
+]
+SMALL = plain_catalog(SMALL_NODES, sensitivities=SMALL_MOVES)
+QUIET = dict.fromkeys(DIMENSIONS, 5.0)
+
+
+def small(catalog: Catalog = SMALL, **levels: float) -> ClientGraph:
+    """Kim at the levels that are told, 5 elsewhere; the therapist believes 5 of every node."""
+    client = ClientGraph.draw(1, stage=1, catalog=catalog)
+    placed = np.array([[levels.get(name, 5.0) for name in catalog.node_names]])
+    nearness = 1.0 - np.abs(5.0 - placed).mean(axis=1) / 10.0
+    state = client.state._replace(levels=placed, tmog=np.full(placed.shape, 5.0), attunement=nearness)
+    return ClientGraph(state, catalog, person=client.person, settings=client.settings)
+
+
+def test_a_small_client_is_told_in_full() -> None:
+    """Coiling (0.5 + 0.6 + 0.4 + 0.9 + 0.5) / 5, alliance 5 / 10, beliefs wrong by (1 + 2 + 4) / 5; voices 2.1, 1.6, 0.9, 0.5.
+
+    A turn at engagement 0.5 moves a node by 10 · 0.5 · high.
+    """
+    kim = small(self_worth=4.0, calm=3.0, shame=9.0)
+    told = [
+        "ClientGraph: Kim, a worry, attachment B3",
+        "  stage 1 Foundation, phase A Defended, session 1, turn 0, stance rapport building",
+        "  coiling 0.580, alliance 0.50, attunement 0.860",
+        "  matters now: shame 9.0, calm 3.0, self_worth 4.0, bond 5.0",
+    ]
+    assert repr(kim).splitlines() == told
+    moved = repr(kim.after(QUIET | {"attunement": 10.0})).splitlines()
+    assert moved[4:] == ["  last turn moved: self_worth +0.200, shame -0.100, calm +0.050"]
+    assert repr(kim.after(QUIET)).splitlines()[4:] == ["  last turn moved: no level"]
+    later = kim.next_session().next_session()
+    assert repr(later).splitlines()[1].split(", ")[2] == "session 3"
+    assert repr(later).splitlines()[4:] == ["  last session: the stage stayed"]
+
+
+@pytest.mark.parametrize(("before", "after", "told"), [(1, 2, "was gained"), (2, 1, "was lost")])
+def test_a_stage_that_was_gained_or_lost_is_told(before: int, after: int, told: str) -> None:
+    criterion = row(
+        "stage_criteria", stage_from=before, stage_to=after, measure="adaptive_mean", relation="above", value=0.1, sessions=1
+    )  # fmt: skip
+    catalog = plain_catalog([node("bond")], stage_criteria=[criterion])
+    later = ClientGraph.draw(1, stage=before, catalog=catalog).next_session()
+    assert later.stage == after
+    assert later.ended is not None
+    assert later.ended.stage_step.tolist() == [after - before]
+    assert repr(later).endswith(f"\n  last session: the stage {told}")
+
+
+def test_what_comes_after_keeps_the_settings_and_can_be_written_by_nobody() -> None:
+    calm = ClientGraph.draw(7, stage=1, settings=ClientSettings(node_gain=0.5, drive="literal"))
+    kind = calm.after(KIND)
+    assert kind.scores is not None
+    assert not kind.scores.flags.writeable
+    assert calm.next_session().settings == calm.settings
+    assert kind.explain("shame_core").before == calm.levels["shame_core"]  # by the gains the turn was taken with
+
+
+def like_each_other(count: int = 40) -> Catalog:
+    """Nodes that nothing tells apart but their place."""
+    names = [f"node_{k}" for k in range(count)]
+    return plain_catalog(
+        [node(name) for name in names], sensitivities=[sensitivity(name, high=0.02, low=-0.05) for name in names]
+    )
+
+
+def test_of_nodes_alike_the_first_of_the_tables_are_named() -> None:
+    catalog = like_each_other()
+    client = small(catalog)
+    misread = ClientGraph(client.state._replace(tmog=client.state.levels + 1.0), catalog)
+    assert client.matters_now(40) == list(catalog.node_names)
+    assert misread.worst_misread(40) == [(name, 1.0) for name in catalog.node_names]
+    moved = repr(client.after(QUIET | {"attunement": 10.0})).splitlines()[-1]
+    assert moved == "  last turn moved: " + ", ".join(f"node_{k} +0.100" for k in range(4))
+
+
+def test_five_are_named_unless_told_otherwise() -> None:
+    client = small(like_each_other())
+    assert len(client.matters_now()) == len(client.worst_misread()) == 5
+    assert client.matters_now(0) == []
+    with pytest.raises(ValueError, match=r"^found count -1; expected 0 or more$"):
+        client.matters_now(-1)
+
+
+def test_the_worst_misread_is_belief_minus_truth_largest_first() -> None:
+    client = small(bond=5.5, self_worth=8.0, calm=1.0)
+    assert client.worst_misread(3) == [("calm", 4.0), ("self_worth", -3.0), ("bond", -0.5)]
+
+
+def test_a_refusal_names_every_bad_score_and_no_good_one() -> None:
+    """0, 0.5 and 10 are scores."""
+    good = QUIET | {"attunement": 0.0, "validation": 0.5, "boundaries": 10.0}
+    scores = {name: score for name, score in good.items() if name not in ("repair", "tenderness")}
+    asked = f"expected a score in [0, 10] for each of {', '.join(DIMENSIONS)}"
+    for given, told in (
+        (scores, "no score for repair, tenderness"),
+        (good | {"warmth": 5.0, "joy": 5.0}, "scores for 'warmth', 'joy', which no judge gives"),
+        (
+            scores | {"warmth": 5.0, "pacing": 10.5},
+            "no score for repair, tenderness; scores for 'warmth', which no judge gives; pacing is 10.5",
+        ),
+    ):
+        with pytest.raises(ScoreError) as caught:
+            small().after(given)
+        assert str(caught.value) == f"found {told}; {asked}"
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [
+        ([5.0] * 11 + [True], "found True or False among the scores; expected twelve numbers in [0, 10]"),
+        ([5.0] * 11, f"found scores of shape (11,); expected (12,), in the order {', '.join(DIMENSIONS)}"),
+    ],
+)
+def test_what_are_no_twelve_numbers_is_told_in_full(scores: list[float], told: str) -> None:
+    with pytest.raises(ScoreError) as caught:
+        small().after(scores)
+    assert str(caught.value) == told
+
+
+def test_other_refusals_are_told_in_full() -> None:
+    kim = small()
+    pair, people = draw(SMALL, np.random.default_rng(0), 2)
+    after, report = advance(pair, np.full((2, 12), 9.0), SMALL)
+    kind = kim.after(KIND)
+    for refused, told in (
+        (lambda: ClientGraph(pair, SMALL, index=2), "found client index 2; expected 0 to 1"),
+        (lambda: ClientGraph(kim.state, CATALOG), "found levels of shape (1, 5); expected (clients, 142) for this catalog"),
+        (
+            lambda: ClientGraph(kim.state._replace(levels=np.full(5, 5.0)), SMALL),
+            "found levels of shape (5,); expected (clients, 5) for this catalog",
+        ),
+        (
+            lambda: ClientGraph(kim.state, SMALL, report),
+            "found a report with changes by node for 2 clients; expected 1: advance() makes one, and advance_in_place() fills "
+            "empty_report(..., by_node=True)",
+        ),
+        (
+            lambda: ClientGraph(kind.state, SMALL, kind.report, before=kim.state).explain("shame"),
+            "the last turn's report is here, but to explain shame its scores and the state before it are needed; "
+            "keep the client before the turn and explain client.after(scores), or give before= and scores=",
+        ),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"found|is here") as caught:
+            refused()
+        assert str(caught.value) == told
+    with pytest.raises(TypeError) as mistaken:
+        kim.diff({"shame": 5.0})  # type: ignore[arg-type]
+    assert str(mistaken.value) == "found dict; expected another ClientGraph, such as after() returns"
+    with pytest.raises(TypeError) as seedless:
+        ClientGraph.draw(None)  # type: ignore[arg-type]
+    assert str(seedless.value) == (
+        "found no seed; expected a whole number or a numpy Generator, so that the client can be met again"
+    )
+    assert [ClientGraph(after, SMALL, report, k, people[k]).index for k in (0, 1)] == [0, 1]
+
+
+def test_graphs_and_files_are_of_the_catalog_that_was_given(tmp_path: Path) -> None:
+    """The tables that a graph does not hold: of `catalog`, else of `like`, else the default ones."""
+    kim = small(shame=9.0)
+    graph, path = kim.to_networkx(), kim.to_graphml(str(tmp_path / "kim.graphml"))
+    for back in (
+        ClientGraph.from_networkx(graph, catalog=SMALL),
+        ClientGraph.from_networkx(graph, like=kim),
+        ClientGraph.from_networkx(graph, like=a_client(), catalog=SMALL),
+        ClientGraph.from_graphml(str(path), catalog=SMALL),
+        ClientGraph.from_graphml(path, like=kim),
+    ):
+        assert back.state.same_as(kim.state)
+        assert back.catalog.bucket_names == SMALL.bucket_names
+        assert back.person == kim.person
+    with pytest.raises(ValueError):  # noqa: PT011  (what is wrong is exchange's to tell)
+        ClientGraph.from_networkx(graph)
+
+
+def test_pictures_are_drawn_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve edges of a type drawn clearly, and 24 changes, unless told otherwise."""
+    from client_graph import drawing
+
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(drawing, "plot_client", lambda *given: asked.append(("client", *given)))
+    monkeypatch.setattr(drawing, "plot_change", lambda *given: asked.append(("change", *given)))
+    kim = small()
+    kim.plot()
+    kim.plot("shame", clear=3)
+    kim.plot_change()
+    kim.plot_change(7)
+    assert [(what, client is kim, *given) for what, client, *given in asked] == [
+        ("client", True, None, 12), ("client", True, "shame", 3), ("change", True, 24), ("change", True, 7),
+    ]  # fmt: skip

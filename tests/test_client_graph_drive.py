@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from client_graph.drive import ScoreError, checked_scores, drive
+from client_graph.drive import ScoreError, checked_scores, drive, drives
 
 
 def refusal(scores: object, clients: int) -> str:
@@ -50,3 +50,28 @@ def test_rows_of_unequal_length_are_answered_with_the_shape_that_is_asked_for() 
 def test_help_and_harm_by_hand(score: float, excess: tuple[float, float], literal: tuple[float, float]) -> None:
     assert drive(score, False) == excess
     assert drive(score, True) == literal
+
+
+@pytest.mark.parametrize("kind", ["usual", "read-only", "by column", "every second"])
+def test_scores_come_out_as_the_compiled_turn_reads_them(kind: str) -> None:
+    """Row by row and writable: another layout would compile the turn anew."""
+    judged = np.arange(24.0).reshape(2, 12) / 2.5
+    given = {"usual": judged, "read-only": judged.copy(), "by column": np.asfortranarray(judged),
+             "every second": np.repeat(judged, 2, axis=0)[::2]}[kind]  # fmt: skip
+    given.setflags(write=kind != "read-only")
+    found = checked_scores(given, 2)
+    assert (found.dtype, found.flags.c_contiguous, found.flags.writeable) == (np.float64, True, True)
+    assert found.tolist() == judged.tolist()
+
+
+def test_each_lane_gets_its_own_clients_drives() -> None:
+    """Two lanes from the second client on: what helps and harms the third and the fourth place."""
+    scores = np.full((4, 12), 5.0)
+    scores[:, 1] = [10.0, 8.25, 1.75, 0.0]
+    scores[:, 2] = [0.0, 6.5, 10.0, 3.5]
+    helping, harming = np.empty((2, 12, 2))
+    drives(scores, 1, False, helping, harming)
+    assert helping[:3].tolist() == [[0.0, 0.0], [5.0, 0.0], [0.0, 10.0]]
+    assert harming[:3].tolist() == [[0.0, 0.0], [0.0, 5.0], [0.0, 0.0]]
+    assert not helping[3:].any()
+    assert not harming[3:].any()

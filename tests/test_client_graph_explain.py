@@ -20,7 +20,7 @@ from client_graph import (
     load_catalog,
 )
 from client_graph.explain import Part, explain
-from client_graph.testing.plain import edge, node, plain_catalog, row, sensitivity
+from client_graph.testing import plain
 
 CATALOG = load_catalog()
 CLOSE = 1e-9
@@ -239,28 +239,33 @@ def test_an_explanation_is_plain_values_too() -> None:
 
 
 # A small person, reckoned by hand: gain 1, dampings 0.3 and 0.5, phase weight 0.5, engagement 5 / 10, resistance 1 / (1 + 1).
-SMALL = plain_catalog(
-    [node("bond"), node("self_worth", bq_1=1.0, phase_a=0.5), node("calm", "bipolar"), node("shame", "decrease")],
+SMALL = plain.plain_catalog(
+    [
+        plain.node("bond"),
+        plain.node("self_worth", bq_1=1.0, phase_a=0.5),
+        plain.node("calm", "bipolar"),
+        plain.node("shame", "decrease"),
+    ],
     sensitivities=[
-        sensitivity("self_worth", "attunement", high=0.02, low=-0.05),
-        sensitivity("self_worth", "safety", high=0.01, low=-0.04),
-        sensitivity("calm", "pacing", high=0.03, low=-0.06),
-        sensitivity("shame", "attunement", high=-0.05, low=0.08),
+        plain.sensitivity("self_worth", "attunement", high=0.02, low=-0.05),
+        plain.sensitivity("self_worth", "safety", high=0.01, low=-0.04),
+        plain.sensitivity("calm", "pacing", high=0.03, low=-0.06),
+        plain.sensitivity("shame", "attunement", high=-0.05, low=0.08),
     ],
     edges=[
-        edge("calm", "reinforcing", "self_worth", 0.4),
-        edge("shame", "suppressive", "self_worth", 0.8),
-        edge("shame", "compensatory", "self_worth"),
-        edge("shame", "protective", "self_worth"),
-        edge("calm", "gated", "self_worth", gates=(0.0, 0.6, 1.0, 1.6)),
+        plain.edge("calm", "reinforcing", "self_worth", 0.4),
+        plain.edge("shame", "suppressive", "self_worth", 0.8),
+        plain.edge("shame", "compensatory", "self_worth"),
+        plain.edge("shame", "protective", "self_worth"),
+        plain.edge("calm", "gated", "self_worth", gates=(0.0, 0.6, 1.0, 1.6)),
     ],
     bucket_scores=[
-        row("bucket_scores", dimension="attunement", bucket="trouble", high=-0.5, low=0.5),
-        row("bucket_scores", dimension="attunement", bucket="ease", high=0.5, low=-0.5),
+        plain.row("bucket_scores", dimension="attunement", bucket="trouble", high=-0.5, low=0.5),
+        plain.row("bucket_scores", dimension="attunement", bucket="ease", high=0.5, low=-0.5),
     ],
     bucket_nodes=[
-        row("bucket_nodes", bucket="trouble", node="self_worth", coefficient=-2.0),
-        row("bucket_nodes", bucket="ease", node="self_worth", coefficient=0.0),
+        plain.row("bucket_nodes", bucket="trouble", node="self_worth", coefficient=-2.0),
+        plain.row("bucket_nodes", bucket="ease", node="self_worth", coefficient=0.0),
     ],
 )
 QUIET = dict.fromkeys(DIMENSIONS, 5.0)

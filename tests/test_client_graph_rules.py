@@ -9,11 +9,14 @@ import pytest
 from strategies import copied_tables
 
 from client_graph.catalog import catalog_of, load_catalog
-from client_graph.inventory import by_file, inventory
+from client_graph.inventory import inventory
+from client_graph.names import LOA_DIMENSIONS
 from client_graph.paper_rules import broken_paper_rules
-from client_graph.rows import TABLES
+from client_graph.rows import TABLES, NameRow
+from client_graph.rules import broken_rules
 from client_graph.slips import slips
 from client_graph.tables import TableError, line_of
+from client_graph.testing import plain
 from client_graph.testing.plain import node, plain_catalog
 
 CATALOG = load_catalog()
@@ -45,10 +48,6 @@ def refused(rows: dict[str, tuple[Any, ...]]) -> str:
 
 def paper(rows: dict[str, tuple[Any, ...]]) -> list[str]:
     return list(broken_paper_rules(catalog_of(rows)))
-
-
-def test_the_shipped_tables_keep_every_rule() -> None:
-    assert list(broken_paper_rules(CATALOG)) == []
 
 
 @pytest.mark.parametrize(
@@ -149,93 +148,6 @@ def test_a_pair_turned_round_is_a_slip() -> None:
     assert f"again, first at edges.csv:{line_of(pair)}" in found[0]
 
 
-@pytest.mark.parametrize(
-    ("table", "which", "cells", "told"),
-    [
-        ("nodes", SECURITY, {"bq_1": 7.0}, "found 7.0 for attachment_security; expected 8 (paper 330)"),
-        ("nodes", SECURITY, {"phase_d": 0.9}, "expected 1.0 (paper 334)"),
-        ("nodes", {"name": "self_worth"}, {"direction": "decrease"}, "expected increase (paper 331)"),
-        ("nodes", {"name": "shame_core"}, {"bq_2": 10.0}, "expected numbers that never rise"),
-        ("nodes", {"name": "mentalization"}, {"start_1": 4.0}, "start_1: found 4 for mentalization; expected 0 to 3 (paper 1564)"),
-        ("nodes", {"name": "trust_capacity"}, {"start_1": 5.0}, "expected 0 to 2 or 8 to 10 (paper 1564)"),
-        ("nodes", {"domain": "adaptive_humor"}, {"domain": "motivation"}, "found no node of domain adaptive_humor"),
-        ("nodes", {"direction": "bipolar"}, {"direction": "increase"}, "found no bipolar node"),
-        ("nodes", {"name": "shame_core"}, {"low": CATALOG.rows["edges"][5].why.upper() + "!"}, "the same sentence as nodes.csv"),
-        ("domains", {"name": "motivation"}, {"meaning": CATALOG.rows["voice"][0].line}, "found the same sentence as domains.csv"),
-        ("sensitivities", TRUST, {"high": 0.03}, "expected 0.02 (paper 333)"),
-        ("sensitivities", TRUST, {"low": -0.01}, "expected the larger size for low"),
-        ("sensitivities", TRUST, {"high": -0.02}, "expected help to lead toward health"),
-        ("sensitivities", TRUST, {"low": 0.05}, "expected help to lead toward health"),
-        ("sensitivities", {"dimension": "pacing"}, {"high": 0.0, "low": 0.0}, "pacing moves 0 nodes; expected 20 or more"),
-        ("sensitivities", {"node": "purpose"}, {"high": 0.0, "low": 0.0}, "no dimension moves purpose"),
-        ("edges", {"type": "paradoxical"}, None, "found 0 paradoxical edges; expected 25 or more"),
-        ("edges", {"type": "paired"}, None, "found no paired edge of affect_tolerance and distress_tolerance"),
-        ("edges", {"edge_from": "trust_capacity", "type": "reinforcing"}, None, "attachment_security; expected one (paper 337)"),
-        ("edges", {"edge_from": "shame_core"}, None, "found no edge from shame_core"),
-        ("edges", {"edge_to": "goal_agreement"}, None, "found no edge to goal_agreement"),
-        ("edges", {"edge_to": "intimacy_tolerance", "type": "prerequisite"}, {"threshold": 2.0}, "expected 3.0 (paper 341)"),
-        ("edges", {"type": "gated"}, {f"gate_{s}": 0.5 for s in (1, 2, 3, 4)}, "found one gate for all stages"),
-        ("phase_thresholds", {"stage": 1, "phase_to": "A"}, {"threshold": -0.2}, "1, B, A; expected -0.25 (paper 383)"),
-        ("phase_thresholds", {"stage": 4, "phase_from": "A"}, {"threshold": 0.9}, "A to B: found 0.35, 0.25, 0.15, 0.9 by stage"),
-        ("stage_criteria", TEN_SESSIONS, {"value": 9.0}, "expected at_least 10 (paper 385)"),
-        ("stage_criteria", TEN_SESSIONS, None, "found no row 3 to 4 completed_sessions; expected at_least 10"),
-        ("stage_criteria", TEN_SESSIONS, {"measure": "core_sessions"}, "expected no such criterion (paper 385)"),
-        ("stage_criteria", {}, {"sessions": 1}, "sessions: found 1; expected 2 or more"),
-        ("stage_criteria", {"stage_from": 2, "stage_to": 1}, {"value": 0.6}, "expected a gap between them"),
-        ("stage_criteria", {"stage_from": 4, "stage_to": 3}, {"value": 0.1}, "expected a gap between them"),
-        ("buckets", {"name": "dissociation"}, {"falls": False}, "found dissociation as adaptive, falls no"),
-        ("bucket_scores", {"dimension": "attunement", "bucket": "trust"}, {"high": -0.3}, "expected one above 0 (paper 355)"),
-        ("bucket_scores", {"dimension": "attunement", "bucket": "trust"}, {"low": 0.3}, "expected help to fill it"),
-        ("bucket_scores", {"dimension": "safety", "bucket": "fear"}, None, "found no row safety, fear; expected one (paper 355)"),
-        ("bucket_scores", {"bucket": "grief"}, None, "no dimension moves the bucket grief"),
-        ("bucket_nodes", {"bucket": "shame", "node": "self_compassion"}, {"coefficient": 0.5}, "expected one below 0 (paper 356)"),
-        ("bucket_nodes", {"bucket": "grief"}, None, "no node feels the bucket grief"),
-        ("axis_scores", {"axis": "self_esteem"}, None, "no dimension moves the axis self_esteem"),
-        ("axis_scores", {"axis": "self_esteem"}, None, "found no row validation, self_esteem; expected one (paper 372)"),
-        ("loa_scores", {"loa": "mentalization"}, None, "no dimension moves the LOA dimension mentalization"),
-        ("loa_thresholds", {"threshold": 8.0}, {"threshold": 9.0}, ""),
-        ("signal_nodes", {"signal": "overwhelm"}, None, "no node shows in the signal overwhelm"),
-        ("strategy_nodes", {"strategy": "A1"}, None, "no node shows the strategy A1"),
-        ("concern_nodes", {"concern": "panic"}, None, "no node shows the concern panic"),
-        ("strategies", {"name": "C3"}, {"coherence": "even"}, "found even for C3; expected odd"),
-        ("strengths", {"name": "honesty"}, {"distortion": None}, "missing: honesty; not expected: none (paper 1320"),
-        ("guidance", {"stage": 2, "phase": "C"}, {"text": "Stay near the pain, and let them bear it in few words."}, "(paper 387)"),
-    ],
-)  # fmt: skip
-def test_the_papers_rules_are_found_broken(table: str, which: Which, cells: dict[str, Any] | None, told: str) -> None:
-    found = paper(changed(table, which, cells))
-    assert any(told in problem for problem in found) if told else found == []
-
-
-def test_too_few_edges_are_found() -> None:
-    found = paper(CATALOG.rows | {"edges": CATALOG.rows["edges"][:449]})
-    assert "edges.csv: found 449 edges; expected 450 or more" in found
-
-
-def test_numbers_on_one_side_of_zero_leave_growth_or_regression_out() -> None:
-    rows = tuple(row for row in CATALOG.rows["loa_thresholds"] if row.threshold > 0)
-    assert any("found thresholds on one side of 0" in told for told in paper(CATALOG.rows | {"loa_thresholds": rows}))
-
-
-def test_a_node_that_copies_anothers_numbers_is_found() -> None:
-    one, other = CATALOG.rows["nodes"][20:22]
-    numbers = {name: value for name, value in one if isinstance(value, float)}
-    found = paper(changed("nodes", {"name": other.name}, numbers))
-    assert any(f"found all numbers of {other.name} as those of {one.name}" in problem for problem in found)
-
-
-def test_a_small_catalog_is_valid_and_far_from_the_paper() -> None:
-    found = "\n".join(broken_paper_rules(plain_catalog([node("a"), node("b"), node("c")])))
-    for told in ("found 3 nodes; expected 142", "found 0 edges; expected 450", "voice.csv: found no line"):
-        assert told in found
-
-
-def test_every_problem_of_the_paper_says_where_and_what_was_expected() -> None:
-    for problem in broken_paper_rules(plain_catalog([node("a"), node("b"), node("c")])):
-        assert problem.split(":")[0].removesuffix(".csv") in TABLES
-        assert "expected" in problem or "missing: " in problem
-
-
 def test_the_inventory_counts_and_names_the_least() -> None:
     told = " ".join(inventory(CATALOG).split())
     for part in (
@@ -250,23 +162,217 @@ def test_the_inventory_counts_and_names_the_least() -> None:
     assert f"{weakest.edge_from} {weakest.type} {weakest.edge_to}: weight 0.001" in told
 
 
-def test_a_misspelt_table_is_named_by_the_inventory(tmp_path: Path) -> None:
-    folder = copied_tables(tmp_path)
-    (folder / "edge.csv").write_text("")
-    assert "edge.csv: no table has such a name" in " ".join(inventory(load_catalog(folder)).split())
+# Each rule by itself: a person of three nodes, each table's rows numbered from line 2 on as in a file.
+SMALL = plain_catalog([node("bond"), node("self_worth"), node("self_trust", "bipolar")])
+KEEP = "Keep the one that is meant"
+STEPS = "; ".join(f"{stage}, {step}" for stage in (1, 2, 3, 4) for step in ("AB", "BC", "CD", "BA", "CB", "DC"))
+NEEDED = ("names", "strategies", "concerns", "loa_thresholds")
+LOADS = "another number for one at least, since an axis begins as the weighted mean of its loadings"
 
 
-def test_problems_are_grouped_by_file_and_sorted_by_line() -> None:
-    folder = Path("/some/where.csv.d")
-    problems = [
-        f"{folder}/edges.csv:12: b",
-        f"{folder}/nodes.csv: c",
-        f"{folder}/edges.csv:3: a: d.csv:1: e",
-        "no folder",
-    ]
-    assert by_file(problems, folder).splitlines() == [
-        "  no folder", "edges.csv", "  line 3: a: d.csv:1: e", "  line 12: b", "nodes.csv", "  c"
-    ]  # fmt: skip
+def broken(*bad: str, **tables: Iterable[Any]) -> list[str]:
+    """What is broken when `tables` stand in the small catalog; those named in `bad` had a bad cell."""
+    rows: dict[str, tuple[Any, ...]] = {}
+    for table, entries in (dict(SMALL.rows) | tables).items():
+        rows[table] = tuple(row.model_copy() for row in entries)
+        for line, row in enumerate(rows[table], start=2):
+            object.__setattr__(row, "read_at", line)
+    return list(broken_rules(rows, set(TABLES) - set(bad)))
+
+
+def free(table: str, **cells: Any) -> Any:
+    """A row whose cells nobody has checked, as the rules may meet it from memory."""
+    return TABLES[table].model_construct(source="design: made for a test", **cells)
+
+
+def without(table: str, **which: Any) -> list[Any]:
+    return [row for row in SMALL.rows[table] if any(getattr(row, name) != value for name, value in which.items())]
+
+
+def edited(table: str, place: int, **cells: Any) -> list[Any]:
+    rows = list(SMALL.rows[table])
+    rows[place] = rows[place].model_copy(update=cells)
+    return rows
+
+
+def criterion(before: int, after: int, measure: str, value: float) -> Any:
+    return free(
+        "stage_criteria", stage_from=before, stage_to=after, measure=measure, relation="above", value=value, sessions=2
+    )
+
+
+def strength(name: str, **cells: float) -> Any:
+    pulls = {f"{state}_{k}": pull for state, pull in (("accessible", 0.3), ("shadow", 0.4)) for k in (1, 2, 3, 4)}
+    return free("strengths", name=name, relevance=0.5, distortion=None, **(pulls | cells))
+
+
+LEANING = free("strength_nodes", strength="hope", leans_on="bond", weight=0.5, feeds="shadow", why="a test")
+UNWEIGHTED = [entry.model_copy(update={"weight": 0.0, "load_x": 0.0, "load_z": 0.0}) for entry in SMALL.nodes]
+
+
+def said(concern: str) -> Any:
+    return free("voice", phase="A", coherence="odd", moment="hurt", concern=concern, line=f"About {concern}.")
+
+
+def arrow(kind: str, **cells: Any) -> Any:
+    return plain.edge("bond", kind, "self_worth").model_copy(update=cells)
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ({}, []),
+        (
+            {"edges": [plain.edge("bondd", "paired", "bond"), plain.edge("bond", "paired", "zzzz"),
+                       plain.edge("self_rust", "suppressive", "bond")]},
+            ["edges.csv:2: edge_from: nodes.csv has no 'bondd'; did you mean bond?",
+             "edges.csv:3: edge_to: nodes.csv has no 'zzzz'; name one that stands there, or add it to nodes.csv",
+             "edges.csv:4: edge_from: nodes.csv has no 'self_rust'; did you mean self_trust, self_worth?"],
+        ),
+        (
+            {"voice": [said("any"), said("a_worry"), said("a_wory")],
+             "concern_nodes": [free("concern_nodes", concern="any", node="bond", shift=1.0)]},
+            ["concern_nodes.csv:2: concern: concerns.csv has no 'any'; name one that stands there, or add it to concerns.csv",
+             "voice.csv:4: concern: concerns.csv has no 'a_wory'; did you mean a_worry?"],
+        ),
+        (
+            {"edges": [arrow("paired"), arrow("paired", weight=0.1), arrow("reinforcing"), arrow("paired", source="else")]},
+            [f"edges.csv:3: bond, paired, self_worth stands more than once, first at edges.csv:2; expected one row. {KEEP}",
+             f"edges.csv:5: bond, paired, self_worth stands more than once, first at edges.csv:2; expected one row. {KEEP}"],
+        ),
+        # Of a table without a key, all cells but the source are one fact.
+        (
+            {"nicknames": [free("names", name="Al"), free("names", name="Bo"), NameRow(name="Al", source="another one")]},
+            [f"nicknames.csv:4: Al stands more than once, first at nicknames.csv:2; expected one row. {KEEP}"],
+        ),
+        ({"axes": edited("axes", 1, low="")}, ["axes.csv:3: low: found an empty cell; expected text"]),
+        ({"signals": edited("signals", 0, offset=100.0)}, []),
+        ({"signals": edited("signals", 0, offset=-100.5)}, ["signals.csv:2: offset: found -100.5; expected at most 100 in size"]),
+        (
+            {"signals": edited("signals", 3, offset=float("nan"), phase_a=float("inf"))},
+            ["signals.csv:5: offset: found nan; expected at most 100 in size",
+             "signals.csv:5: phase_a: found inf; expected at most 100 in size"],
+        ),
+        (
+            {"guidance": without("guidance", stage=2, phase="A")},
+            ["guidance.csv: no row for stage, phase 2, A; expected one for each. Add it"],
+        ),
+        (
+            {"phase_thresholds": edited("phase_thresholds", 0, phase_to="C")},
+            ["phase_thresholds.csv: no row for stage, step 1, AB; expected one for each. Add it",
+             f"phase_thresholds.csv:2: found stage, step 1, AC, which has no meaning here; expected one of {STEPS}"],
+        ),
+        (
+            {"loa": edited("loa", 6, name="wit"), "axes": without("axes", name="self_esteem")},
+            ["loa.csv: no row for name mentalization; expected one for each. Add it",
+             f"loa.csv:8: found name wit, which has no meaning here; expected one of {'; '.join(LOA_DIMENSIONS)}",
+             "axes.csv: no row for name self_esteem; expected one for each. Add it"],
+        ),
+        (
+            {"signals": without("signals", name="overwhelm")},
+            ["signals.csv: no row for name overwhelm; expected one for each. Add it"],
+        ),
+        (
+            {"roles": []},
+            ["roles.csv: no row for role alliance; expected one for each. Add it",
+             "roles.csv: no row for role engagement; expected one for each. Add it"],
+        ),
+        (
+            {"roles": [free("roles", role="alliance", node="bond"), free("roles", role="host", node="bond"),
+                       *(free("roles", role="engagement", node=name) for name in SMALL.node_names)]},
+            ["roles.csv:3: found role host, which has no meaning here; expected one of alliance; engagement",
+             *(f"roles.csv:{line}: found 3 engagement nodes (bond, self_worth, self_trust); expected one. {KEEP}"
+               for line in (5, 6))],
+        ),
+        (
+            {"sensitivities": without("sensitivities", node="bond")},
+            ["sensitivities.csv: no row for node bond; expected one for each. Add it"],
+        ),
+        (
+            dict.fromkeys((*NEEDED, "voice"), ()),
+            [f"{table}.csv: found no row; expected at least one" for table in NEEDED],
+        ),
+        ({"nodes": [], "sensitivities": [], "roles": [free("roles", role=role, node=None) for role in ("alliance", "engagement")]},
+         ["nodes.csv: found no row; expected at least one"]),
+        (
+            {"buckets": []},
+            [f"buckets.csv: found no {kind} bucket; expected at least one of each kind, since means are taken of each"
+             for kind in ("adaptive", "maladaptive")],
+        ),
+        (
+            {"nodes": UNWEIGHTED},
+            ["nodes.csv: weight: found 0 for every node; expected one above 0 at least, since coiling is a weighted mean",
+             f"nodes.csv: load_x: found 0 for every node; expected {LOADS}",
+             f"nodes.csv: load_z: found 0 for every node; expected {LOADS}"],
+        ),
+        ({"nodes": [*UNWEIGHTED[:2], SMALL.nodes[2]]}, []),
+        ({"edges": [plain.edge("bond", "paired", "bond")]}, ["edges.csv:2: found an edge from bond to itself; expected two nodes"]),
+        (
+            {"edges": [arrow("prerequisite", threshold=None), arrow("suppressive", threshold=3.5)]},
+            [f"edges.csv:{line}: threshold: prerequisite edges, and no others, have one; found type {told}"
+             for line, told in ((2, "prerequisite, threshold none"), (3, "suppressive, threshold 3.5"))],
+        ),
+        (
+            {"edges": [arrow("gated", gate_3=None), arrow("paired", gate_1=0.5)]},
+            [f"edges.csv:{line}: gate_1..gate_4 belong to gated edges, and each of these has four; found type {told}"
+             for line, told in ((2, "gated, gates 0.2, 0.6, none, 1.6"), (3, "paired, gates 0.5, none, none, none"))],
+        ),
+        (
+            {"buckets": edited("buckets", 0, falls=False)},
+            ["buckets.csv:2: falls: found no for the maladaptive bucket trouble; expected yes, since it drains as therapy works"],
+        ),
+        (
+            {"stage_criteria": [criterion(1, 3, "coiling", 0.5), criterion(2, 2, "coiling", 0.5), criterion(4, 3, "coiling", 0.5)]},
+            [f"stage_criteria.csv:{line}: found a step from stage {step}; expected neighbours, such as 1 to 2 or 3 to 2"
+             for line, step in ((2, "1 to 3"), (3, "2 to 2"))],
+        ),
+        ({"stage_criteria": [criterion(1, 2, "coiling", 0.0), criterion(1, 2, "adaptive_mean", 1.0),
+                             criterion(1, 2, "core_sessions", 0.0), criterion(3, 4, "completed_sessions", 10.0)]}, []),
+        (
+            {"stage_criteria": [criterion(1, 2, "maladaptive_mean", 1.01), criterion(2, 1, "adaptive_mean", -0.01)]},
+            ["stage_criteria.csv:2: value: found 1.01 for maladaptive_mean; expected a number in [0, 1], as the measure is",
+             "stage_criteria.csv:3: value: found -0.01 for adaptive_mean; expected a number in [0, 1], as the measure is"],
+        ),
+        (
+            {"stage_criteria": [criterion(1, 2, "core_sessions", -1.0), criterion(3, 4, "completed_sessions", 2.5)]},
+            ["stage_criteria.csv:2: value: found -1 core_sessions; expected a whole number of sessions",
+             "stage_criteria.csv:3: value: found 2.5 completed_sessions; expected a whole number of sessions"],
+        ),
+        (
+            {"strategies": edited("strategies", 0, family="C")},
+            ["strategies.csv:2: family: found C for strategy B3; expected B"],
+        ),
+        (
+            {"concerns": [*SMALL.rows["concerns"], free("concerns", name="any", opening="Something.", history="Long ago.")]},
+            ["concerns.csv:3: name: found a concern named any; expected another name, since any in voice.csv means all of them"],
+        ),
+        (
+            {"strengths": [strength("hope", shadow_1=0.3, shadow_3=0.1), strength("zest", shadow_2=0.2), strength("love")],
+             "strength_nodes": [LEANING]},
+            ["strength_nodes.csv: no row for strength love; expected the nodes it leans on",
+             "strength_nodes.csv: no row for strength zest; expected the nodes it leans on",
+             "strengths.csv:2: hope: found shadow_1 0.3 and accessible_1 0.3; expected the shadow to weigh more in stages 1 and 2",
+             "strengths.csv:3: zest: found shadow_2 0.2 and accessible_2 0.3; expected the shadow to weigh more in stages 1 and 2"],
+        ),
+    ],
+)  # fmt: skip
+def test_each_rule_is_told_with_its_line_and_nothing_else_is(tables: dict[str, list[Any]], told: list[str]) -> None:
+    assert broken(**tables) == told
+
+
+@pytest.mark.parametrize(
+    ("bad", "tables"),
+    [
+        ("nodes", {"edges": [plain.edge("bondd", "paired", "bond")], "nodes": UNWEIGHTED}),
+        ("guidance", {"guidance": without("guidance", stage=2, phase="A")}),
+        ("loa_thresholds", {"loa_thresholds": []}),
+        ("buckets", {"buckets": []}),
+        ("strengths", {"strengths": [strength("hope", shadow_1=0.3)]}),
+        ("strength_nodes", {"strengths": [strength("hope", shadow_1=0.3)]}),
+    ],
+)
+def test_what_a_bad_cell_may_have_taken_away_is_not_told_as_missing(bad: str, tables: dict[str, list[Any]]) -> None:
+    assert broken(bad, **tables) == []
 
 
 # Many mistakes at once: (table, which row: its number from 0 or what it is like, cells, what is told at its line).

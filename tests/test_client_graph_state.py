@@ -11,7 +11,7 @@ from client_graph.personhood import draw
 from client_graph.session import end_session, measure
 from client_graph.settings import ClientSettings
 from client_graph.spread import spread
-from client_graph.state import ClientState, StateError, out_of_range, read_only
+from client_graph.state import ClientState, StateError, check_state, misshapen, out_of_range, read_only
 from client_graph.testing.plain import node, plain_catalog
 from client_graph.turn import advance, advance_in_place, empty_report
 
@@ -189,10 +189,75 @@ def test_a_turn_that_was_is_known_and_one_that_was_not_may_be_unknown() -> None:
     ("field", "value", "refused"),
     [
         ("attunement", 1 + 1e-13, False), ("attunement", 1 + 1e-11, True), ("phase_mood", -1 - 1e-13, False),
-        ("phase_coiling", -1e-11, True), ("levels", 10.0, False), ("levels", 10 + 1e-13, True), ("loa", -10.0, False),
+        ("phase_coiling", -1e-11, True), ("phase_coiling", -1e-13, False),
+        ("levels", 10.0, False), ("levels", 10 + 1e-13, True), ("loa", -10.0, False),
     ],
 )  # fmt: skip
 def test_only_means_may_leave_their_range_and_only_by_rounding(field: str, value: float, refused: bool) -> None:
     state = some(1)
     getattr(state, field)[:] = value
     assert [told.partition(":")[0] for told in out_of_range(state)] == [field] * refused
+
+
+def test_batches_are_stacked_in_order() -> None:
+    one, other = some(2), some(3)
+    one.turn[:], other.turn[:] = [1, 2], [3, 4, 5]
+    both = ClientState.stack([other, one])
+    assert both.turn.tolist() == [3, 4, 5, 1, 2]
+    assert both.take([3, 4]).same_as(one)
+    assert both.take([0, 1, 2]).same_as(other)
+
+
+def test_the_last_stage_phase_and_stance_exist_and_no_other_does() -> None:
+    state = some(1)
+    for field, last in (("stage", 3), ("phase", 3), ("stance", 2)):
+        for value, refused in ((0, False), (last, False), (-1, True), (last + 1, True)):
+            changed = state._replace(**{field: np.array([value])})
+            if refused:
+                with pytest.raises(StateError) as caught:
+                    check_state(changed, 142, 16)
+                assert (
+                    f"{field}: found {value}; expected numbers in [0, {last}]"
+                    in str(caught.value).split("; deepest")[0]
+                )
+            else:
+                check_state(changed, 142, 16)
+
+
+def test_all_that_is_wrong_is_told_in_one_error() -> None:
+    state = some()
+    wrong = state._replace(stage=np.array([0, 7, 0]), stance=np.array([3, 0, 0]))
+    with pytest.raises(StateError) as caught:
+        check_state(wrong, 142, 16)
+    assert str(caught.value) == (
+        "stage: found 7; expected numbers in [0, 3]; stance: found 3; expected numbers in [0, 2]"
+    )
+    with pytest.raises(StateError) as caught:
+        check_state(state._replace(tmog=np.zeros((3, 5)), axes=np.zeros((3, 2))), 142, 15)
+    assert str(caught.value) == (
+        "tmog: found shape (3, 5); expected (3, 142); buckets: found shape (3, 16); expected (3, 15); "
+        "buckets_start: found shape (3, 16); expected (3, 15); axes: found shape (3, 2); expected (3, 3) for this catalog"
+    )
+
+
+def test_levels_of_no_client_are_of_none() -> None:
+    told = misshapen(SMALL_ONE._replace(levels=np.array(5.0)), 3, 2)
+    assert told[0] == "levels: found shape (); expected (0, 3)"
+    assert "turn: found shape (1,); expected (0,)" in told
+
+
+SMALL_ONE = draw(SMALL, np.random.default_rng(0), 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([-1, 2], "found clients from -1 to 2; expected 0 to 3"),
+        ([0, 4], "found clients from 0 to 4; expected 0 to 3"),
+        ([0.5], "found clients float64 of shape (1,); expected whole numbers, or (4,) bool"),
+    ],
+)
+def test_a_refused_place_is_told_with_those_there_are(places: list[float], told: str) -> None:
+    with pytest.raises(StateError) as caught:
+        some(4).take(places)  # type: ignore[arg-type]
+    assert str(caught.value) == told

@@ -397,3 +397,11 @@ def test_strengths_that_lean_on_no_node_keep_the_weights_of_the_table() -> None:
 def test_extreme_narcissism_has_nothing_to_distort_where_there_are_no_strengths() -> None:
     bare = without(CATALOG, "strengths", "strength_nodes")
     assert weights(narcissistic(), 1, bare).shape == (0, 3)
+
+
+def test_every_level_out_of_range_is_named() -> None:
+    with pytest.raises(ValueError, match="levels") as caught:
+        weights(typical(trust_capacity=10.5, shame_core=float("nan"), curiosity=10.0), 1, CATALOG)
+    named = sorted((CATALOG.node(name), told) for name, told in (("trust_capacity", "10.5"), ("shame_core", "nan")))
+    listed = ", ".join(f"{CATALOG.node_names[n]} {told}" for n, told in named)
+    assert str(caught.value) == f"found levels {listed}; expected values in [0, 10]"

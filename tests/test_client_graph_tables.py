@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import model_validator
 
-from client_graph.rows import LoaThresholdRow, NameRow
-from client_graph.tables import TableError, line_of, read_table, table_folder
+from client_graph.rows import LoaThresholdRow, NameRow, _one_of
+from client_graph.tables import Row, TableError, line_of, read_table, table_folder
 
 
 def read(path: Path, data: str | bytes) -> tuple[list[NameRow], list[str]]:
@@ -103,3 +105,110 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
             table_folder(tmp_path / name)
     (tmp_path / "link").symlink_to(tmp_path)
     assert table_folder(tmp_path / "link") == tmp_path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("", ":1: found an empty file; expected columns source, name"),
+        ("name,mood,hue\n", ":1: found columns name, mood, hue; expected source, name (missing: source; unknown: mood, hue)"),
+        (
+            "name;source\nAda;a test\n",
+            ":1: found columns name;source; expected source, name (missing: source, name; unknown: name;source)"
+            ". Save with commas between cells",
+        ),
+        (
+            "name\tsource\nAda\ta test\n",
+            ":1: found columns name\tsource; expected source, name (missing: source, name; unknown: name\tsource)"
+            ". Save with commas between cells",
+        ),
+        ("aXe\n", ":1: found columns aXe; expected source, name (missing: source, name; unknown: aXe)"),
+        (
+            "name;mood,source\n",
+            ":1: found columns name;mood, source; expected source, name (missing: name; unknown: name;mood)",
+        ),
+        (
+            '"na"me,source\nAda,a test\n',
+            ":1: not a CSV row (',' expected after '\"'); expected cells between commas. Close every quotation mark, "
+            'and write one inside a quoted cell twice ("")',
+        ),
+        (
+            "name,source\nZoë,a test\n".encode("latin-1"),
+            ": not UTF-8 text (invalid continuation byte at byte 14); save the table as UTF-8",
+        ),
+        ("name,source\nAda,a test,b\n", ":2: found a row of another length than its header; quote cells that hold commas"),
+        ("name,source\nA\x07da,a test\n", ":2: name: found a line break or control character; expected one line of text"),
+        ("name,source\nAda,ab\n", ":2: source: found 'ab'; String should have at least 3 characters"),
+    ],
+)  # fmt: skip
+def test_a_refusal_reads_in_full(table: Path, data: str | bytes, told: str) -> None:
+    assert read(table, data) == ([], [told])
+
+
+def test_a_file_that_cannot_be_read_is_told_with_the_columns_to_write(tmp_path: Path) -> None:
+    folder, absent = tmp_path / "folder.csv", tmp_path / "absent.csv"
+    folder.mkdir()
+    problems: list[str] = []
+    for path in (folder, absent):
+        assert read_table(path, NameRow, problems) == []
+    assert problems == [
+        f"{folder}: found no regular file; expected a CSV file, or a link to one with columns source, name",
+        f"{absent}: no such table; expected a CSV file with columns source, name",
+    ]
+
+
+class Pair(Row):
+    """A row with a rule over its cells."""
+
+    low: int
+    high: int
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Pair":
+        if self.low > self.high:
+            raise ValueError("expected low before high")
+        return self
+
+
+def test_a_rule_over_the_whole_row_is_told_of_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("low,high,source\n1,2,a test\n2,1,a test\nx,y,a test\n")
+    problems: list[str] = []
+    assert [(row.low, row.high) for row in read_table(path, Pair, problems)] == [(1, 2)]
+    assert problems[0].startswith(f"{path}:3: row: found {{")
+    assert problems[0].endswith("; Value error, expected low before high")
+    assert [problem.partition(": found")[0] for problem in problems[1:]] == [f"{path}:4: low", f"{path}:4: high"]
+
+
+def test_a_cell_that_names_one_of_a_few_is_refused_with_the_few(tmp_path: Path) -> None:
+    class MoodRow(Row):
+        mood: Annotated[str, _one_of("calm", "tense")]
+
+    path = tmp_path / "moods.csv"
+    path.write_text("mood,source\ntense,a test\nup,a test\ncalm,a test\n")
+    problems: list[str] = []
+    assert [row.mood for row in read_table(path, MoodRow, problems)] == ["tense", "calm"]
+    assert problems == [f"{path}:3: mood: found 'up'; Value error, expected one of calm, tense"]
+
+
+@pytest.mark.parametrize(
+    ("problems", "told"),
+    [
+        (["a"], "1 problem in the tables; none was loaded:\n  - a"),
+        (["a", "b"], "2 problems in the tables; none was loaded:\n  - a\n  - b"),
+        ([], "0 problems in the tables; none was loaded:"),
+    ],
+)
+def test_a_table_error_counts_and_lists(problems: list[str], told: str) -> None:
+    error = TableError(iter(problems))
+    assert str(error) == told
+    assert error.problems == tuple(problems)
+
+
+def test_a_folder_that_is_none_is_told_with_where_it_was_looked_for(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere"
+    with pytest.raises(TableError) as caught:
+        table_folder(str(path))
+    assert caught.value.problems == (
+        f"{path}: found nothing there (from {Path.cwd()}); expected a folder of CSV tables. Copy configs/client and edit that",
+    )

@@ -115,7 +115,9 @@ def test_observations_are_in_the_space_and_say_nothing_of_the_truth() -> None:
     assert info["ending"] is not None
 
 
-@pytest.mark.parametrize("wrong", [{"max_turns": 0}, {"render_mode": "human"}, {"client": "loud"}, {"judge": "coin"}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_turns": 0}, {"render_mode": "hologram"}, {"client": "loud"}, {"judge": "coin"}]
+)
 def test_settings_that_have_no_meaning_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected"):
         SessionEnv(**({"judge": ScriptedJudge([])} | wrong))

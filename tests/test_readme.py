@@ -2,6 +2,7 @@
 
 import builtins
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,11 @@ def test_the_first_lines_are_the_two_commands() -> None:
 def test_no_registry_host_is_named() -> None:
     for path in (ROOT / "requirements.txt", ROOT / "pyproject.toml", ROOT / "Makefile"):
         assert not re.search(r"https?://", path.read_text()), path
+
+
+@pytest.mark.real
+def test_the_tutorial_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "docs" / "tutorial.py"))
+    shown = capsys.readouterr().out
+    for part in ("Referral of", "points, judged", "trust capacity: ", "treatment: ", "turns recorded", "replay.html"):
+        assert part in shown

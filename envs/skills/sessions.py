@@ -1,0 +1,338 @@
+"""N sessions under a numeric action: what both the single and the vector environment are made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium.error import InvalidAction
+from pydantic import BaseModel, ConfigDict, Field
+
+from client_graph.arrival import Kind, arrivals, kinds
+from client_graph.catalog import Catalog
+from client_graph.client import ClientGraph
+from client_graph.names import DIMENSIONS, STAGES
+from client_graph.personhood import Person, person_of
+from client_graph.session import end_session
+from client_graph.settings import ClientSettings
+from client_graph.spread import spread
+from client_graph.state import ClientState, read_only
+from client_graph.therapist_model import random_word
+from client_graph.turn import TurnReport, advance_in_place, empty_report
+from envs.skills.compiled import compiled
+from envs.skills.observation import COLUMNS
+from envs.skills.outcome import (
+    STAGE_TRANSITION,
+    Client,
+    Result,
+    Rewarding,
+    Running,
+    Seeing,
+    conclude,
+    empty_result,
+    look,
+    looked_at,
+    open_sessions,
+    rewarding,
+)
+from envs.skills.response import Moment, ResponseModel
+from rewards.settings import RewardSettings
+
+A = TypeVar("A", Running, Kind)
+
+CHANCE = 7  # which word of a client's own stream a session's noise is made of; arrival.py uses 1 to 6 and 16 on
+MOST_NAMED = 12  # bad numbers that one error names
+
+
+class SeeingSettings(BaseModel):
+    """How blurred the therapist's view of the client is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    signal_noise: float = Field(
+        0.5, ge=0, description="Standard deviation of what the therapist sees of a signal, in level points."
+    )
+    felt_noise: float = Field(
+        1.0, ge=0, description="Standard deviation of how the last turn seems to have gone, in score points."
+    )
+
+
+@dataclass(frozen=True)
+class Turned:
+    """What one turn of all sessions gave; arrays of its own, a row a session."""
+
+    scores: np.ndarray  # (N, 12) in [0, 10]
+    result: Result
+    stage_step: np.ndarray  # (N,) int64: 1, 0 or -1 at the end of a session, else 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The last turn, as explanations and pictures need it."""
+
+    before: ClientState
+    report: TurnReport
+    scores: np.ndarray  # (N, 12)
+    emphasis: np.ndarray  # (N, 12)
+
+
+@dataclass(frozen=True)
+class SkillsSnapshot:
+    """N sessions as they stood, with the generators that draw their next clients; shares no memory with anything."""
+
+    state: ClientState
+    running: Running
+    words: np.ndarray  # (N,) uint64: who each client is
+    kind: Kind
+    chance: Any  # the state of each numpy bit generator
+    seen: Seen | None  # the last turn, where it is watched
+
+
+@compiled
+def _all_in_unit(values):  # type: ignore[no-untyped-def]
+    valid = 0
+    for value in values.flat:
+        valid += int(0.0 <= value <= 1.0)
+    return valid == values.size
+
+
+@compiled
+def _next_chance(chance, session):  # type: ignore[no-untyped-def]
+    return random_word(chance, CHANCE + session)
+
+
+def checked_emphasis(action: Any, sessions: int) -> np.ndarray:
+    """`action` as a (N, 12) float64 array. Raises gymnasium.error.InvalidAction; nothing is clamped."""
+    if type(action) is np.ndarray and action.dtype.kind == "f" and action.shape == (sessions, len(DIMENSIONS)):
+        values = np.require(action, np.float64, ["C", "A", "W"])
+        if _all_in_unit(values):
+            return values
+    return _refused_or_read(action, sessions)
+
+
+def _refused_or_read(action: Any, sessions: int) -> np.ndarray:
+    expected = f"expected {len(DIMENSIONS)} numbers in [0, 1] for each of {sessions} sessions. No client was changed"
+    try:
+        found = np.asarray(action)
+    except ValueError as error:
+        raise InvalidAction(f"found an action that is no array ({error}); {expected}") from error
+    if found.dtype.kind not in "fiu":
+        raise InvalidAction(f"found an action of type {found.dtype}; {expected}")
+    if found.shape != (sessions, len(DIMENSIONS)):
+        raise InvalidAction(f"found an action of shape {found.shape}; {expected}")
+    values = np.require(found, np.float64, ["C", "A", "W"])
+    bad = np.argwhere(~((values >= 0.0) & (values <= 1.0)))
+    if len(bad):
+        named = ", ".join(f"{DIMENSIONS[d]} of session {n} is {values[n, d]}" for n, d in bad[:MOST_NAMED])
+        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        raise InvalidAction(f"found {named}{more}; {expected}")
+    return values
+
+
+class Sessions:
+    """N sessions and their clients, moved in place. Client `i` and all its chance are functions of `words[i]`.
+
+    Args:
+        sessions: N.
+        catalog: the facts of the person.
+        response: the response model.
+        stages: treatment stage 1..4 of every session, or None to draw it, for all or for each.
+        max_turns: turns of a session.
+        reward: scales of the reward's parts.
+        settings: gains of the client's dynamics.
+        seeing: how blurred the view is.
+        watched: whether the last turn is kept (`seen`) with its changes node by node, for explanations and pictures.
+    """
+
+    def __init__(
+        self,
+        sessions: int,
+        catalog: Catalog,
+        response: ResponseModel,
+        stages: int | Sequence[int | None] | None,
+        max_turns: int,
+        reward: RewardSettings,
+        settings: ClientSettings,
+        seeing: SeeingSettings,
+        watched: bool = False,
+    ) -> None:
+        self.sessions, self.catalog, self.response = sessions, catalog, response
+        self.stages = _stages(stages, sessions)
+        self.settings = settings
+        self._facts: Rewarding = rewarding(reward)
+        self._reward = reward
+        self._seeing = Seeing(seeing.signal_noise, seeing.felt_noise, max_turns)
+        self._all = np.arange(sessions)
+        self.words = np.zeros(sessions, dtype=np.uint64)
+        # Nobody has come yet: these are clients of word 0, at no session, so that all arrays have their shapes.
+        self.kind = kinds(catalog, self.words)
+        self.state = arrivals(catalog, self.words, self.kind, settings)
+        self.running = Running(
+            chance=np.zeros(sessions, dtype=np.uint64),
+            alliance_at_start=np.zeros(sessions),
+            in_integration=np.zeros(sessions, dtype=np.int64),
+            signals=np.zeros((sessions, 5)),
+            composite=np.zeros(sessions),
+            alliance=np.zeros(sessions),
+            over=np.ones(sessions, dtype=bool),
+        )
+        self.report: TurnReport = empty_report(sessions, catalog, by_node=watched)
+        self.watched = watched
+        self.seen: Seen | None = None
+
+    def begin(self, places: np.ndarray, words: np.ndarray, observation: np.ndarray, **wishes: Any) -> None:
+        """New clients at `places` (k,), one for each of `words` (k,) uint64; their rows of `observation` are written.
+
+        `wishes` may name stage, strategy and concern. Raises ValueError, before anything is changed, for one that does not exist.
+        """
+        kind = self._kind(words, places, wishes)
+        newcomers = arrivals(self.catalog, words, kind, self.settings)
+        self._seat(places, newcomers)
+        self.words[places] = words
+        for array, new in zip(self.kind, kind, strict=True):
+            array[places] = new
+        self.running.chance[places] = _chances(words, 0)
+        open_sessions(places, self._clients, self.running, self.catalog.tables, self._seeing, observation)
+
+    def _kind(self, words: np.ndarray, places: np.ndarray, wishes: Mapping[str, Any]) -> Kind:
+        kind = kinds(self.catalog, words, **wishes)
+        if wishes.get("stage") is None and self.stages is not None:
+            asked = self.stages[places]
+            kind.stage[:] = np.where(asked > 0, asked - 1, kind.stage)
+        return kind
+
+    def go_on(self, places: np.ndarray, observation: np.ndarray) -> None:
+        """The next session of the clients at `places` (k,), whose last one is over; their rows of `observation` are written."""
+        after, _ = end_session(self.state.take(places), self.catalog)
+        self._seat(places, after)
+        for i in places:
+            self.running.chance[i] = _next_chance(self.running.chance[i], int(self.state.session[i]))
+        open_sessions(places, self._clients, self.running, self.catalog.tables, self._seeing, observation)
+
+    def turn(self, emphasis: np.ndarray, threads: int = 1) -> Turned:
+        """One turn of every session under `emphasis` (N, 12), which was checked before.
+
+        A session that is over gives no reward, and its row of the observation is not written: begin anew there.
+        """
+        state, running = self.state, self.running
+        before = state.snapshot() if self.watched else None
+        scores = self.response.scores(emphasis, self.moment, threads=threads)
+        advance_in_place(state, scores, self.catalog, self.settings, report=self.report, threads=threads)
+        result = empty_result(self.sessions)
+        clients, alliance_nodes = self._clients, self.catalog.tables.alliance_nodes
+
+        def work(first: int, last: int) -> None:
+            conclude(clients, scores, running, alliance_nodes, self._facts, self._seeing, result, first, last)
+
+        spread(work, self.sessions, threads)
+        if before is not None:
+            self.seen = Seen(
+                before, TurnReport(*(array.copy() for array in self.report)), scores.copy(), emphasis.copy()
+            )
+        return Turned(scores, result, self._close(result))
+
+    def _close(self, result: Result) -> np.ndarray:
+        """Assess the stage of those whose session has ended; the state stays, as the session left it."""
+        steps = np.zeros(self.sessions, dtype=np.int64)
+        places = np.flatnonzero(result.ending)
+        if len(places):
+            steps[places] = end_session(self.state.take(places), self.catalog)[1].stage_step
+            points = np.where(
+                steps > 0, self._reward.stage_forward, np.where(steps < 0, self._reward.stage_regression, 0.0)
+            )
+            result.parts[STAGE_TRANSITION] = points
+            for i in np.flatnonzero(steps):  # summed anew, part by part, so that it is the same sum as everywhere
+                result.reward[i] = sum(result.parts[:, i].tolist(), 0.0)
+        return steps
+
+    @property
+    def _clients(self) -> Client:
+        return looked_at(self.state, self.report)
+
+    @property
+    def moment(self) -> Moment:
+        """What the response model looks at."""
+        state, running = self.state, self.running
+        return Moment(state.stage, state.phase, state.turn, running.signals, state.recent_attunement, running.chance)
+
+    def observe(self) -> np.ndarray:
+        """(N, 10) float32: what the therapist sees now, of all sessions."""
+        observation = new_observation(self.sessions)
+        look(self._all, self._clients, self.running, self._seeing, observation)
+        return observation
+
+    def keep(self, generators: Sequence[np.random.Generator]) -> SkillsSnapshot:
+        """Everything that `restore` needs to go on from here, byte for byte."""
+        chance = [rng.bit_generator.state for rng in generators]
+        return SkillsSnapshot(
+            self.state.snapshot(), _copied(self.running), self.words.copy(), _copied(self.kind), chance, self.seen
+        )
+
+    def restore(self, snapshot: SkillsSnapshot, generators: Sequence[np.random.Generator]) -> None:
+        """Back to `snapshot`, which stays as it is. Raises TypeError, ValueError."""
+        if not isinstance(snapshot, SkillsSnapshot):
+            raise TypeError(f"found a {type(snapshot).__name__}; expected what snapshot() returned")
+        if len(snapshot.words) != self.sessions:
+            raise ValueError(f"found a snapshot of {len(snapshot.words)} sessions; expected {self.sessions}")
+        self.state, self.running = snapshot.state.snapshot(), _copied(snapshot.running)
+        self.words, self.kind, self.seen = snapshot.words.copy(), _copied(snapshot.kind), snapshot.seen
+        for rng, chance in zip(generators, snapshot.chance, strict=True):
+            rng.bit_generator.state = chance
+
+    def view(self, place: int) -> ClientGraph:
+        """The true client at `place` by name, in memory of its own, with the last turn where it is watched."""
+        alone = [place]
+        state = read_only(self.state.take(alone))
+        if self.seen is None or self.state.turn[place] == 0:
+            return ClientGraph(state, self.catalog, person=self.person(place), settings=self.settings)
+        return ClientGraph(
+            state,
+            self.catalog,
+            TurnReport(*(array[alone] for array in self.seen.report)),
+            person=self.person(place),
+            settings=self.settings,
+            before=self.seen.before.take(alone),
+            scores=self.seen.scores[alone],
+        )
+
+    def person(self, place: int) -> Person:
+        """Who the client at `place` is, as they were when they first came."""
+        word, kind = self.words[place : place + 1], Kind(*(array[place : place + 1] for array in self.kind))
+        return person_of(self.catalog, word[0], kind, arrivals(self.catalog, word, kind, self.settings), 0)
+
+    def _seat(self, places: np.ndarray, clients: ClientState) -> None:
+        if len(places) == self.sessions:  # all of them, in order
+            self.state = clients
+            return
+        for array, new in zip(self.state, clients, strict=True):
+            array[places] = new
+
+
+def new_observation(sessions: int) -> np.ndarray:
+    """(N, 10) float32, to be written."""
+    return np.empty((sessions, len(COLUMNS)), dtype=np.float32)
+
+
+@compiled
+def _chances(words, session):  # type: ignore[no-untyped-def]
+    chances = np.empty_like(words)
+    for i in range(words.shape[0]):
+        chances[i] = _next_chance(words[i], session)
+    return chances
+
+
+def _copied(arrays: A) -> A:
+    return type(arrays)(*(array.copy() for array in arrays))
+
+
+def _stages(stages: int | Sequence[int | None] | None, sessions: int) -> np.ndarray | None:
+    """(N,) int64 with 0 for a stage that is to be drawn; None where all are. Raises ValueError."""
+    if stages is None:
+        return None
+    each = [stages] * sessions if isinstance(stages, int | np.integer) else list(stages)
+    if len(each) != sessions:
+        raise ValueError(f"found {len(each)} stages; expected one, or one for each of {sessions} sessions")
+    for stage in each:
+        if stage is not None and (isinstance(stage, bool) or stage not in STAGES):
+            raise ValueError(f"found stage {stage!r}; expected one of {STAGES}, or None to draw it")
+    return np.array([stage or 0 for stage in each], dtype=np.int64)
