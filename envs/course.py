@@ -29,6 +29,11 @@ class Treated:
     terminated: np.ndarray  # (N,) bool
     truncated: np.ndarray  # (N,) bool
 
+    @property
+    def batches(self) -> tuple[Begun | Turned, ...]:
+        """Whose clients speak after the turn: the farewells first, then the next sessions' first words."""
+        return (self.turned,) if self.begun is None else (self.turned, self.begun)
+
 
 @dataclass(frozen=True)
 class Treatments:
@@ -66,13 +71,13 @@ class Treatments:
         """
         with unchanged_on_failure(chances):
             treated = self.land(sessions, actions, chances)
-            self.conduct.speak(*(batch for batch in (treated.turned, treated.begun) if batch is not None))
+            self.conduct.speak(*treated.batches)
         return treated
 
     def land(
         self, sessions: Sequence[SessionState], actions: Sequence[str], chances: Sequence[np.random.Generator]
     ) -> Treated:
-        """`turn` but for the clients' words: the farewells first, then the next sessions' first words."""
+        """`turn` but for the clients' words."""
         turned = self.conduct.land(sessions, actions, chances)
         count = len(turned.sessions)
         for session, before in zip(turned.sessions, sessions, strict=True):

@@ -375,11 +375,11 @@ def vector_problems(num_envs: Any, stage: Any, render_mode: Any, autoreset_mode:
         *number_problems("num_envs", num_envs, 1),
         *stage_problems(stage),
         *render_problems(render_mode, RENDER_MODES),
-        *_autoreset_problems(autoreset_mode),
+        *autoreset_problems(autoreset_mode),
     ]
 
 
-def _autoreset_problems(mode: Any) -> list[str]:
+def autoreset_problems(mode: Any) -> list[str]:
     known = [each.value for each in AutoresetMode]
     if isinstance(mode, AutoresetMode) or mode in known:
         return []

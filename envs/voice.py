@@ -68,8 +68,9 @@ def private_reasoning(view: ClientGraph) -> str:
     """What is true of the client now, in the tables' own sentences about the nodes that matter most."""
     sentences = []
     for name in view.matters_now(3):
-        row = view.catalog.nodes[view.catalog.node(name)]
-        sentences.append(row.high if view.levels[name] >= 5.0 else row.low)
+        node = view.catalog.node(name)
+        row = view.catalog.nodes[node]
+        sentences.append(row.high if view.state.levels[view.index, node] >= 5.0 else row.low)
     return " ".join(sentence if sentence.endswith(".") else f"{sentence}." for sentence in sentences)
 
 

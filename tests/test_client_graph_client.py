@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strategies import copied_tables
 
 import client_graph
 from client_graph import DIMENSIONS, Catalog, ClientGraph, ClientSettings, ScoreError, advance, draw, load_catalog
@@ -297,21 +298,32 @@ def test_what_comes_after_keeps_the_settings_and_can_be_written_by_nobody() -> N
 
 
 def like_each_other(count: int = 40) -> Catalog:
-    """Nodes that nothing tells apart but their place."""
-    names = [f"node_{k}" for k in range(count)]
+    """Nodes of two kinds in turn; nothing but their place tells those of a kind apart."""
+    high = {f"node_{k}": 0.04 if k % 2 == 0 else 0.02 for k in range(count)}
     return plain_catalog(
-        [node(name) for name in names], sensitivities=[sensitivity(name, high=0.02, low=-0.05) for name in names]
+        [node(name) for name in high], sensitivities=[sensitivity(name, high=high[name], low=-0.05) for name in high]
     )
 
 
 def test_of_nodes_alike_the_first_of_the_tables_are_named() -> None:
     catalog = like_each_other()
-    client = small(catalog)
-    misread = ClientGraph(client.state._replace(tmog=client.state.levels + 1.0), catalog)
-    assert client.matters_now(40) == list(catalog.node_names)
-    assert misread.worst_misread(40) == [(name, 1.0) for name in catalog.node_names]
-    moved = repr(client.after(QUIET | {"attunement": 10.0})).splitlines()[-1]
-    assert moved == "  last turn moved: " + ", ".join(f"node_{k} +0.100" for k in range(4))
+    names = [f"node_{k}" for k in (*range(0, 40, 2), *range(1, 40, 2))]
+    client = small(catalog, **dict.fromkeys(names[:20], 4.0))
+    wrong = np.where(np.arange(40) % 2 == 0, 1.0, 0.5)
+    misread = ClientGraph(client.state._replace(tmog=client.state.levels + wrong), catalog)
+    assert client.matters_now(40) == names
+    assert misread.worst_misread(40) == [(name, 1.0) for name in names[:20]] + [(name, 0.5) for name in names[20:]]
+    moved = repr(small(catalog).after(QUIET | {"attunement": 10.0})).splitlines()[-1]
+    assert moved == "  last turn moved: " + ", ".join(f"{name} +0.200" for name in names[:4])
+
+
+def test_a_client_is_drawn_from_the_tables_and_by_the_settings_that_were_given(tmp_path: Path) -> None:
+    folder = copied_tables(tmp_path, names=lambda rows: [{"name": "Zoë", "source": "a test"}])
+    for given in (folder, str(folder)):
+        client = ClientGraph.draw(7, catalog=given, settings=ClientSettings(tmog_start_noise=0.0))
+        assert client.person is not None
+        assert client.person.name == "Zoë"
+        assert client.beliefs == client.levels
 
 
 def test_five_are_named_unless_told_otherwise() -> None:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from test_envs_session_vector import MODES, moody, plain, replies, same
 
 from client_graph.catalog import load_catalog
 from client_graph.course import begin_course, go_on
@@ -18,6 +20,7 @@ from client_graph.settings import CourseSettings
 from client_graph.turn import advance
 from envs.snapshot import from_json, to_json
 from envs.treatment import TreatmentEnv
+from envs.treatment_vector import TreatmentVectorEnv
 from envs.types import ClientFailed
 from envs.voice import AuthoredVoice, VoiceFailure
 from judges.protocol import Exchange
@@ -245,3 +248,53 @@ def test_wrong_use_is_refused() -> None:
         env.reset(options={"same_client": True})
     with pytest.raises(InvalidAction):
         env.step(3)  # type: ignore[arg-type]
+
+
+# Many at once
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_sub_environments_are_single_ones_to_the_bit(mode: AutoresetMode) -> None:
+    """Observations, rewards, ends and infos over many sessions and autoresets are those of SyncVectorEnv over TreatmentEnv."""
+    given: dict[str, Any] = {
+        "judge": ScriptedJudge(moody), "catalog": CATALOG, "max_turns": 3, "max_sessions": 3,
+        "course": CourseSettings(dropout=0.3),
+    }  # fmt: skip
+    many = TreatmentVectorEnv(6, autoreset_mode=mode, **given)
+    singles = SyncVectorEnv([lambda: TreatmentEnv(**given)] * 6, autoreset_mode=mode)
+    found, expected = many.reset(seed=3), singles.reset(seed=3)
+    assert same(plain(found[0]), plain(expected[0]))
+    assert same(plain(found[1]), plain(expected[1]))
+    ends: set[str] = set()
+    sessions_ended = 0
+    for step in range(40):
+        words = replies(step, 6)
+        found, expected = many.step(words), singles.step(words)
+        for name, a, b in zip(
+            ("observation", "reward", "terminated", "truncated", "info"), found, expected, strict=True
+        ):
+            assert same(plain(a), plain(b)), (step, name)
+        assert many.observation_space.contains(found[0])
+        infos = found[4].get("final_info", found[4])
+        ends |= set(infos.get("treatment_ending", [])) - {None}
+        sessions_ended += int(found[4].get("_session_ended", np.zeros(6)).sum())
+        over = found[2] | found[3]
+        if mode == AutoresetMode.DISABLED and over.any():
+            found, expected = (env.reset(options={"reset_mask": over.copy()}) for env in (many, singles))
+            assert same(plain(found[0]), plain(expected[0]))
+            assert same(plain(found[1]), plain(expected[1]))
+    assert {"dropped_out", "session_limit"} <= ends
+    assert sessions_ended > 10
+
+
+def test_gymnasium_makes_many_by_name() -> None:
+    many = gymnasium.make_vec(
+        "icarus/Treatment-v0", 3, vectorization_mode="vector_entry_point", client="silent", judge=ScriptedJudge(heard), max_turns=1
+    )  # fmt: skip
+    assert isinstance(many, TreatmentVectorEnv)
+    many.reset(seed=0)
+    *_, infos = many.step(["6"] * 3)
+    assert infos["_session_ended"].all()
+    assert infos["session_ended"]["session_measures"]["coiling"].shape == (3,)
+    with pytest.raises(ValueError, match="same_client"):
+        many.reset(options={"same_client": True})

@@ -35,9 +35,7 @@ SCALES = (
 AT_COMPOSITE, AT_MODIFIERS, AT_FORWARD, AT_REGRESSION, AT_TAIE, AT_TRANSFORMATION, AT_EVENT, AT_ATTUNEMENT = range(8)
 AT_CLOSED_WELL, AT_BROKEN_OFF = 8, 9
 SIGNS = len(SIGNALS)
-MODIFIER = np.dtype(
-    [("above", "i8"), ("threshold", "f8"), ("reward", "f8"), ("count", "i8"), ("dimensions", "i8", (12,))]
-)  # fmt: skip
+MODIFIER = np.dtype([("above", "i8"), ("threshold", "f8"), ("reward", "f8"), ("count", "i8")])
 
 
 class Running(NamedTuple):
@@ -58,6 +56,7 @@ class Rewarding(NamedTuple):
     weights: np.ndarray  # (4, 12) by stage and dimension
     weight_sums: np.ndarray  # (4,)
     modifiers: np.ndarray  # records, sorted by stage
+    looked_at: np.ndarray  # (modifiers, 12) int64: the first `count` places of a row are the dimensions it looks at
     stage_start: np.ndarray  # (5,) where those of each stage begin
     scales: np.ndarray  # (10,) points, in the order of SCALES
 
@@ -120,13 +119,14 @@ def rewarding(settings: RewardSettings, tables: RewardTables | None = None) -> R
     modifiers = sorted(facts.modifiers, key=lambda row: row.stage)
     stage_start = np.searchsorted([row.stage for row in modifiers], [*STAGES, STAGES[-1] + 1])
     records = np.zeros(len(modifiers), dtype=MODIFIER).view(np.recarray)
-    for record, row in zip(records, modifiers, strict=True):
+    places = np.zeros((len(modifiers), DIMENSION_COUNT), dtype=np.int64)
+    for record, looked_at, row in zip(records, places, modifiers, strict=True):
         record.above = row.relation == "above"
         record.threshold, record.reward, record.count = row.threshold, row.reward, len(row.dimensions)
-        record.dimensions[: len(row.dimensions)] = [DIMENSIONS.index(name) for name in row.dimensions]
+        looked_at[: len(row.dimensions)] = [DIMENSIONS.index(name) for name in row.dimensions]
     records.setflags(write=False)
     scales = np.array([getattr(settings, name) for name in SCALES])
-    return Rewarding(facts.weights, facts.weights.sum(axis=1), records, stage_start, scales)
+    return Rewarding(facts.weights, facts.weights.sum(axis=1), records, places, stage_start, scales)
 
 
 @compiled
@@ -142,7 +142,7 @@ def _reward_parts(i, scores, client, facts, parts):  # type: ignore[no-untyped-d
         row = facts.modifiers[m]
         total = 0.0
         for k in range(row.count):
-            total += scores[i, row.dimensions[k]]
+            total += scores[i, facts.looked_at[m, k]]
         value = total / row.count
         if value > row.threshold if row.above == 1 else value < row.threshold:
             modified += row.reward
@@ -194,18 +194,18 @@ def conclude(client, scores, running, alliance_nodes, facts, seeing, result, fir
 
     A session that was over before gives nothing; its row of the observation is left for whoever begins anew there.
     """
+    for i in range(first, last):  # alone: what it reads lies far apart, and waits for many clients can overlap
+        running.alliance[i] = _alliance(i, client.levels, alliance_nodes)
     for i in range(first, last):
         if running.over[i]:
             result.parts[:, i] = 0.0
             result.reward[i], result.ending[i] = 0.0, GOES_ON
             continue
         running.composite[i] = _reward_parts(i, scores, client, facts, result.parts)
-        alliance = _alliance(i, client.levels, alliance_nodes)
-        running.alliance[i] = alliance
         running.in_integration[i] = running.in_integration[i] + 1 if client.phase[i] == INTEGRATION else 0
         ending = GOES_ON
         turns_not_held = seeing.max_turns - client.turn[i]
-        if alliance < COLLAPSE * running.alliance_at_start[i]:
+        if running.alliance[i] < COLLAPSE * running.alliance_at_start[i]:
             ending = LEFT
             result.parts[ENDING, i] = facts.scales[AT_BROKEN_OFF] * turns_not_held
         elif running.in_integration[i] >= TURNS_TO_CLOSE:

@@ -104,7 +104,7 @@ def _next_chance(chance, session):  # type: ignore[no-untyped-def]
 def checked_emphasis(action: Any, sessions: int) -> np.ndarray:
     """`action` as a (N, 12) float64 array. Raises gymnasium.error.InvalidAction; nothing is clamped."""
     if type(action) is np.ndarray and action.dtype.kind == "f" and action.shape == (sessions, len(DIMENSIONS)):
-        values = np.require(action, np.float64, ["C", "A", "W"])
+        values = np.array(action, np.float64, order="C")  # a copy: a read-only array would compile everything anew
         if _all_in_unit(values):
             return values
     return _refused_or_read(action, sessions)
@@ -120,7 +120,7 @@ def _refused_or_read(action: Any, sessions: int) -> np.ndarray:
         raise InvalidAction(f"found an action of type {found.dtype}; {expected}")
     if found.shape != (sessions, len(DIMENSIONS)):
         raise InvalidAction(f"found an action of shape {found.shape}; {expected}")
-    values = np.require(found, np.float64, ["C", "A", "W"])
+    values = np.array(found, np.float64, order="C")
     bad = np.argwhere(~((values >= 0.0) & (values <= 1.0)))
     if len(bad):
         named = ", ".join(f"{DIMENSIONS[d]} of session {n} is {values[n, d]}" for n, d in bad[:MOST_NAMED])
@@ -236,7 +236,8 @@ class Sessions:
         steps = np.zeros(self.sessions, dtype=np.int64)
         places = np.flatnonzero(result.ending)
         if len(places):
-            steps[places] = end_session(self.state.take(places), self.catalog)[1].stage_step
+            ended = self.state if len(places) == self.sessions else self.state.take(places)
+            steps[places] = end_session(ended, self.catalog)[1].stage_step
             points = np.where(
                 steps > 0, self._reward.stage_forward, np.where(steps < 0, self._reward.stage_regression, 0.0)
             )

@@ -1,0 +1,205 @@
+"""icarus/Skills-v0 many times at once: the same sessions as one by one, in every autoreset mode."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import InvalidAction, ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import envs  # noqa: F401
+from envs.skills import ENDINGS, SkillsEnv, SkillsVectorEnv
+from envs.skills.outcome import PARTS
+from envs.skills.policies import single_minded
+
+N, SEED, MAX_TURNS = 5, 11, 6
+MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
+
+
+def actions_of(turn: int, count: int = N) -> np.ndarray:
+    """Some interpret until the client leaves, so that sessions end at different times."""
+    actions = np.random.default_rng(turn).random((count, 12), dtype=np.float32)
+    actions[1::3] = single_minded("clinical_wisdom").emphasis
+    return actions
+
+
+def both(mode: AutoresetMode, **made_with: Any) -> tuple[SyncVectorEnv, SkillsVectorEnv]:
+    one_by_one = SyncVectorEnv([lambda: SkillsEnv(**made_with) for _ in range(N)], autoreset_mode=mode)
+    return one_by_one, SkillsVectorEnv(N, autoreset_mode=mode, **made_with)
+
+
+def same_told(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Where SyncVectorEnv tells something of a sub-environment, ours tells the same."""
+    for name in ("scores", "composite", "alliance", "signals", "phase_step", "rupture", "stage_step"):
+        assert (name in ours) == (name in theirs)
+        if name in theirs:
+            mask = theirs[f"_{name}"]
+            assert (ours[f"_{name}"] == mask).all()
+            assert (ours[name][mask] == theirs[name][mask]).all()
+    assert ("reward_parts" in ours) == ("reward_parts" in theirs)
+    for part in PARTS if "reward_parts" in theirs else ():
+        mask = theirs["_reward_parts"]
+        assert (ours["reward_parts"][part][mask] == theirs["reward_parts"][part][mask]).all()
+    if "ending" in theirs:
+        told = theirs["_ending"]
+        assert [ENDINGS[code] for code in ours["ending"][told]] == theirs["ending"][told].tolist()
+    letters = np.array(list("ABCD"))
+    assert (letters[ours["phase"]][theirs["_phase"]] == theirs["phase"][theirs["_phase"]]).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("max_turns", [MAX_TURNS, 20])
+def test_sub_environments_are_single_environments_bit_for_bit(mode: AutoresetMode, max_turns: int) -> None:
+    theirs, ours = both(mode, max_turns=max_turns)
+    (seen, info), (expected, expected_info) = ours.reset(seed=SEED), theirs.reset(seed=SEED)
+    assert seen.tobytes() == expected.tobytes()
+    same_told(info, expected_info)
+    ended = 0
+    for turn in range(3 * max_turns):
+        ours_told, theirs_told = ours.step(actions_of(turn)), theirs.step(actions_of(turn))
+        for mine, other in zip(ours_told[:4], theirs_told[:4], strict=True):
+            assert mine.dtype == other.dtype
+            assert mine.tobytes() == other.tobytes()
+        same_told(ours_told[4], theirs_told[4])
+        done = ours_told[2] | ours_told[3]
+        ended += int(done.sum())
+        if mode == AutoresetMode.SAME_STEP and done.any():
+            assert (ours_told[4]["_final_obs"] == theirs_told[4]["_final_obs"]).all()
+            for i in np.flatnonzero(done):
+                assert ours_told[4]["final_obs"][i].tobytes() == theirs_told[4]["final_obs"][i].tobytes()
+            same_told(ours_told[4]["final_info"], theirs_told[4]["final_info"])
+        if mode == AutoresetMode.DISABLED and done.any():
+            mine, other = (env.reset(options={"reset_mask": done.copy()}) for env in (ours, theirs))
+            assert mine[0].tobytes() == other[0].tobytes()
+            same_told(mine[1], other[1])
+    assert ended >= N
+
+
+@pytest.mark.parametrize("mode", MODES[:2])
+def test_bits_do_not_depend_on_threads_or_company(mode: AutoresetMode) -> None:
+    many, few, threaded = 150, 3, SkillsVectorEnv(150, autoreset_mode=mode, threads=2)
+    crowd, alone = SkillsVectorEnv(many, autoreset_mode=mode), SkillsVectorEnv(few, autoreset_mode=mode)
+    for env in (crowd, alone, threaded):
+        env.reset(seed=3)
+    for turn in range(45):
+        actions = actions_of(turn, many)
+        seen = crowd.step(actions)
+        assert seen[0].tobytes() == threaded.step(actions)[0].tobytes()
+        assert seen[0][:few].tobytes() == alone.step(actions[:few])[0].tobytes()
+
+
+def test_make_vec_gives_the_batched_engine() -> None:
+    made = gym.make_vec("icarus/Skills-v0", num_envs=7, vectorization_mode="vector_entry_point", stage=2)
+    assert isinstance(made.unwrapped, SkillsVectorEnv)
+    assert made.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    observations, _ = made.reset(seed=0)
+    assert made.observation_space.contains(observations)
+    told = made.step(made.action_space.sample())
+    assert made.observation_space.contains(told[0])
+    assert (told[1].dtype, told[2].dtype, told[3].dtype) == (np.float64, np.bool_, np.bool_)
+
+
+def test_in_the_step_after_an_end_the_action_is_ignored_and_nothing_is_earned() -> None:
+    envs_ = SkillsVectorEnv(3, max_turns=2)
+    envs_.reset(seed=0)
+    envs_.step(actions_of(0, 3))
+    assert envs_.step(actions_of(1, 3))[3].all()
+    twin = SkillsVectorEnv(3, max_turns=2)
+    twin.restore(envs_.snapshot())
+    first, other = envs_.step(np.zeros((3, 12))), twin.step(np.ones((3, 12)))
+    assert first[0].tobytes() == other[0].tobytes()
+    assert not first[1].any()
+    assert not (first[2] | first[3]).any()
+    assert "reward_parts" not in first[4]
+
+
+def test_stages_can_be_given_one_by_one() -> None:
+    stages = [1, 4, None, 2]
+    envs_ = SkillsVectorEnv(4, stage=stages, max_turns=1)
+    envs_.reset(seed=0)
+    for _ in range(4):
+        observation = envs_.step(actions_of(0, 4))[0]
+        assert observation[[0, 1, 3], 6].tolist() == [1, 4, 2]
+    with pytest.raises(ValueError, match="3 stages"):
+        SkillsVectorEnv(4, stage=[1, 2, 3])
+
+
+def test_without_autoreset_a_session_that_is_over_cannot_go_on() -> None:
+    envs_ = SkillsVectorEnv(2, max_turns=1, autoreset_mode="Disabled")
+    envs_.reset(seed=0)
+    envs_.step(actions_of(0, 2))
+    before = envs_.snapshot()
+    with pytest.raises(ResetNeeded, match="reset_mask"):
+        envs_.step(actions_of(0, 2))
+    assert envs_.sessions.state.same_as(before.state)
+
+
+def test_a_masked_reset_leaves_the_others_alone() -> None:
+    envs_ = SkillsVectorEnv(3, autoreset_mode="Disabled")
+    envs_.reset(seed=0)
+    before = envs_.step(actions_of(0, 3))[0]
+    observation, info = envs_.reset(seed=50, options={"reset_mask": np.array([False, True, False])})
+    assert observation[[0, 2]].tobytes() == before[[0, 2]].tobytes()
+    assert observation[1].tobytes() == SkillsVectorEnv(1).reset(seed=51)[0][0].tobytes()
+    assert info["_phase"].tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("mask", [np.zeros(3, bool), np.ones(2, bool), np.ones(3), [True, False]], ids=str)
+def test_a_mask_that_fits_nobody_is_refused(mask: Any) -> None:
+    envs_ = SkillsVectorEnv(3)
+    envs_.reset(seed=0)
+    with pytest.raises(ValueError, match="reset_mask"):
+        envs_.reset(options={"reset_mask": mask})
+
+
+def test_a_wrong_action_names_its_session_and_changes_nobody() -> None:
+    envs_ = SkillsVectorEnv(3)
+    envs_.reset(seed=0)
+    before = envs_.snapshot()
+    actions = actions_of(0, 3).astype(np.float64)
+    actions[2, 0] = np.nan
+    with pytest.raises(InvalidAction, match="attunement of session 2 is nan"):
+        envs_.step(actions)
+    assert envs_.sessions.state.same_as(before.state)
+
+
+def test_a_snapshot_of_all_is_restored_byte_for_byte() -> None:
+    envs_ = SkillsVectorEnv(N, max_turns=4)
+    envs_.reset(seed=2)
+    envs_.step(actions_of(0))
+    kept = envs_.snapshot()
+
+    def go_on() -> list[bytes]:
+        return [envs_.step(actions_of(turn))[0].tobytes() for turn in range(9)]
+
+    first = go_on()
+    envs_.restore(kept)
+    assert go_on() == first
+
+
+def test_views_and_frames_are_one_a_sub_environment() -> None:
+    envs_ = SkillsVectorEnv(2, render_mode="ansi")
+    envs_.reset(seed=0)
+    envs_.step(actions_of(0, 2))
+    assert envs_.client_view(1).report is not None
+    frames = envs_.render()
+    assert frames is not None
+    assert len(frames) == 2
+    assert frames[0] != frames[1]
+
+
+def test_clients_who_speak_are_for_the_single_environment() -> None:
+    with pytest.raises(ValueError, match="client 'authored'"):
+        SkillsVectorEnv(2, client="authored")
+    with pytest.raises(ValueError, match="autoreset_mode"):
+        SkillsVectorEnv(2, autoreset_mode="Sometimes")
+
+
+def test_nothing_can_be_done_before_the_first_reset() -> None:
+    envs_ = SkillsVectorEnv(2)
+    for forbidden in (lambda: envs_.step(actions_of(0, 2)), envs_.snapshot, lambda: envs_.client_view(0)):
+        with pytest.raises(ResetNeeded):
+            forbidden()
+    with pytest.raises(ResetNeeded):
+        envs_.reset(options={"reset_mask": np.array([True, False])})
