@@ -1,6 +1,6 @@
 """How hard Skills-v0 is: a table of therapists from random to one who knows the needs, and PPO beside them.
 
-    python benchmarks/skills.py [--quick] [--ppo] [--seeds 5] [--steps 2000000] [--write]
+    python benchmarks/skills.py [--quick] [--ppo] [--seeds 5] [--steps 1000000] [--write]
 
 Every therapist meets the same new clients, in equal shares of the four stages of treatment. Intervals are 95 %, over sessions;
 those of PPO over seeds. `--write` writes docs/skills.md and, with `--ppo`, docs/skills.png; without it the table is printed.
@@ -66,6 +66,15 @@ class Row:
         ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Curves:
+    """How one kind of learner learnt."""
+
+    name: str
+    at: np.ndarray  # (points,) turns
+    returns: np.ndarray  # (seeds, points) mean return of a session
+
+
 HEADER = (
     "therapist", "return of a session", "stage 1", "stage 2", "stage 3", "stage 4", "composite", "turns", "closed well", "left",
 )  # fmt: skip
@@ -77,15 +86,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few sessions and a short search: under a minute")
     parser.add_argument("--ppo", action="store_true", help="train PPO as well (stable-baselines3)")
     parser.add_argument("--seeds", type=int, default=5, help="PPO runs")
-    parser.add_argument("--steps", type=int, default=2_000_000, help="turns of one PPO run")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="turns of one PPO run")
     parser.add_argument("--write", action="store_true", help="write docs/skills.md, and docs/skills.png with --ppo")
     asked = parser.parse_args()
     each = 64 if asked.quick else 1_000
     rows, constant = baselines(each, asked.quick)
-    curves = None
-    if asked.ppo:
-        curves, learnt = ppo(asked.seeds, asked.steps, each)
-        rows.insert(-2, learnt)
+    curves = []
+    for without in LEARNERS if asked.ppo else ():
+        learning, learnt = ppo(without, asked.seeds, asked.steps, each)
+        curves.append(learning)
+        rows.append(learnt)
     table = markdown(rows)
     print(table)
     if asked.write:
@@ -124,17 +134,27 @@ def baselines(each: int, quick: bool) -> tuple[list[Row], ConstantPolicy]:
 
 
 TRAINING_ENVS = 256
+LEARNERS = {"": "PPO", "stage": "PPO that sees no stage", "signals": "PPO that sees no client"}  # by what is hidden
+COLOURS = {"PPO": "#0072B2", "PPO that sees no stage": "#D55E00", "PPO that sees no client": "#009E73"}
 REWARD_SCALE = 0.05
 EVALUATIONS, SEEN_EACH = 24, 48  # points of a learning curve, and sessions a stage at each
 
 
-def features(observations: np.ndarray) -> np.ndarray:
-    """(N, 13) float32 of observations (N, 10): what a network reads easily. The stage as four marks, the rest near [-1, 1]."""
+def features(observations: np.ndarray, without: str = "") -> np.ndarray:
+    """(N, 13) float32 of observations (N, 10): what a network reads easily. The stage as four marks, the rest near [-1, 1].
+
+    without: "stage" hides the stage; "signals" hides the client, stance and felt turn included, and leaves stage and turn.
+    """
     stage = observations[:, see.STAGE].astype(np.int64) - 1
     signals = observations[:, : see.FELT + 1] / 5.0 - 1.0
     rest = np.stack([observations[:, see.TURN] / 10.0 - 1.0, observations[:, see.STANCE] - 1.0], axis=1)
     first = (observations[:, see.TURN, None] == 0).astype(np.float32)
-    return np.concatenate([signals, np.eye(4)[stage], rest, first], axis=1).astype(np.float32)
+    marks = np.eye(4)[stage]
+    if without == "stage":
+        marks[:] = 0.0
+    elif without == "signals":
+        signals[:] = rest[:, 1] = 0.0
+    return np.concatenate([signals, marks, rest, first], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -142,15 +162,16 @@ class Learnt:
     """What PPO would do without exploring."""
 
     model: Any
+    without: str
     name: str = "PPO"
 
     def act(self, observations: np.ndarray, phase: np.ndarray) -> np.ndarray:
         """(N, 12) emphasis."""
-        actions, _ = self.model.predict(features(observations), deterministic=True)
+        actions, _ = self.model.predict(features(observations, self.without), deterministic=True)
         return np.clip(0.5 * (actions + 1.0), 0.0, 1.0)
 
 
-def adapter(seed: int) -> Any:
+def adapter(seed: int, without: str) -> Any:
     """SkillsVectorEnv as stable-baselines3 wants it: actions in [-1, 1], features, small rewards.
 
     The end of the last turn counts as an end (no bootstrapping): the turn is observed, and the reward speaks of turns left.
@@ -167,7 +188,7 @@ def adapter(seed: int) -> Any:
             super().__init__(TRAINING_ENVS, Box(-3.0, 3.0, (size,)), Box(-1.0, 1.0, (len(DIMENSIONS),)))
 
         def reset(self) -> np.ndarray:
-            return features(self.envs.reset(seed=seed)[0])
+            return features(self.envs.reset(seed=seed)[0], without)
 
         def step_async(self, actions: np.ndarray) -> None:
             self.actions = actions
@@ -177,7 +198,7 @@ def adapter(seed: int) -> Any:
             observations, rewards, terminated, truncated, _ = self.envs.step(emphasis)
             done = terminated | truncated
             infos = [{"terminal_observation": None} if each else {} for each in done]
-            return features(observations), (REWARD_SCALE * rewards).astype(np.float32), done, infos
+            return features(observations, without), (REWARD_SCALE * rewards).astype(np.float32), done, infos
 
         def close(self) -> None:
             self.envs.close()
@@ -197,14 +218,14 @@ def adapter(seed: int) -> Any:
     return Adapter()
 
 
-def watcher(returns: list[float], every: int) -> Any:
+def watcher(returns: list[float], every: int, without: str) -> Any:
     """A callback that appends the mean return of the policy as it stands, every so many turns, from the untrained one on."""
     from stable_baselines3.common.callbacks import BaseCallback  # type: ignore[import-not-found]
 
     class Watcher(BaseCallback):  # type: ignore[misc]
         def _on_rollout_start(self) -> None:
             if self.num_timesteps % every == 0:
-                returns.append(evaluate(Learnt(self.model), SEEN_EACH, EVALUATION_SEED - 10_000).mean()[0])
+                returns.append(evaluate(Learnt(self.model, without), SEEN_EACH, EVALUATION_SEED - 10_000).mean()[0])
 
         def _on_step(self) -> bool:
             return True
@@ -212,8 +233,8 @@ def watcher(returns: list[float], every: int) -> Any:
     return Watcher()
 
 
-def ppo(seeds: int, steps: int, each: int) -> tuple[tuple[np.ndarray, np.ndarray], Row]:
-    """((points,) turns, (seeds, points) mean returns) and the row of the trained policies, all seeds together."""
+def ppo(without: str, seeds: int, steps: int, each: int) -> tuple[Curves, Row]:
+    """The learning curves, and the row of the trained policies, all seeds together."""
     import torch  # type: ignore[import-not-found]
     from stable_baselines3 import PPO  # type: ignore[import-not-found]
 
@@ -225,22 +246,24 @@ def ppo(seeds: int, steps: int, each: int) -> tuple[tuple[np.ndarray, np.ndarray
     for seed in range(seeds):
         begun = time.perf_counter()
         model = PPO(
-            "MlpPolicy", adapter(TRAINING_SEED + seed * TRAINING_ENVS), seed=seed, n_steps=20, batch_size=1_280, n_epochs=6,
+            "MlpPolicy", adapter(TRAINING_SEED + seed * TRAINING_ENVS, without), seed=seed, n_steps=20, batch_size=1_280, n_epochs=6,
             learning_rate=lambda left: 1e-3 * left + 5e-5, gamma=1.0, gae_lambda=0.95, ent_coef=0.0, clip_range=0.2,
             policy_kwargs={"net_arch": {"pi": [64, 64], "vf": [64, 64]}, "log_std_init": -0.7}, device="cpu",
         )  # fmt: skip
         returns: list[float] = []
-        model.learn(int(at[-1]), callback=watcher(returns, every))
-        returns.append(evaluate(Learnt(model), SEEN_EACH, EVALUATION_SEED - 10_000).mean()[0])
+        model.learn(int(at[-1]), callback=watcher(returns, every, without))
+        returns.append(evaluate(Learnt(model, without), SEEN_EACH, EVALUATION_SEED - 10_000).mean()[0])
         curves.append(returns)
-        last.append(evaluate(Learnt(model), each, EVALUATION_SEED))
+        last.append(evaluate(Learnt(model, without), each, EVALUATION_SEED))
         took = time.perf_counter() - begun
         print(
             f"PPO seed {seed}: {last[-1].mean()[0]:.1f} after {model.num_timesteps:,} turns, {took:.0f} s", flush=True
         )
     means = np.array([sessions.mean()[0] for sessions in last])
-    row = Row(f"PPO, {at[-1] / 1e6:.1f} million turns, {seeds} seeds", together(last), interval=band(means))
-    return (at, np.array(curves)), row
+    row = Row(
+        f"{LEARNERS[without]}, {at[-1] / 1e6:.1f} million turns, {seeds} seeds", together(last), interval=band(means)
+    )
+    return Curves(LEARNERS[without], at, np.array(curves)), row
 
 
 def band(values: np.ndarray) -> float:
@@ -263,29 +286,28 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def write(
-    table: str, rows: Sequence[Row], constant: ConstantPolicy, curves: tuple[np.ndarray, np.ndarray] | None, each: int
-) -> None:
+def write(table: str, rows: Sequence[Row], constant: ConstantPolicy, curves: Sequence[Curves], each: int) -> None:
     """docs/skills.md, and docs/skills.png where there are curves."""
     best = ", ".join(f"{name} {share:.2f}" for name, share in zip(DIMENSIONS, constant.emphasis, strict=True))
-    picture = "\n![Learning curves of PPO beside the baselines](skills.png)\n" if curves is not None else ""
+    picture = "\n![Learning curves of PPO beside the baselines](skills.png)\n" if curves else ""
     (ROOT / "docs" / "skills.md").write_text(
         "# How hard Skills-v0 is\n\n"
-        f"Written by `python benchmarks/skills.py{' --ppo' if curves is not None else ''} --write`. Points a session, "
+        f"Written by `python benchmarks/skills.py{' --ppo' if curves else ''} --write`. Points a session, "
         f"{each:,} sessions of each stage with clients whom nobody trained on, equal shares of the four stages; 95 % intervals, "
         "for PPO over seeds.\n\n"
         f"{table}\n{picture}\n"
         "The clinician guesses the phase from four signals and the stage; the oracle is told the phase; who knows the needs "
         "sees the tables and the true client, and spends the budget on the largest needs of the turn. Blind variants do the mean "
-        "of what the clinician would do in each case. A session that closes well early is credited for the turns it did not "
+        "of what the clinician would do in each case. PPO that sees no stage still sees the client, whose signals differ by stage; "
+        "PPO that sees no client sees stage and turn. A session that closes well early is credited for the turns it did not "
         f"need.\n\nThe best constant, of {SEARCHES} cross-entropy searches: {best}.\n",
         encoding="utf-8",
     )
-    if curves is not None:
-        draw(rows, *curves)
+    if curves:
+        draw(rows, curves)
 
 
-def draw(rows: Sequence[Row], at: np.ndarray, curves: np.ndarray) -> None:
+def draw(rows: Sequence[Row], curves: Sequence[Curves]) -> None:
     """docs/skills.png: mean of the seeds with its interval, each baseline a line with its name at the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -293,31 +315,37 @@ def draw(rows: Sequence[Row], at: np.ndarray, curves: np.ndarray) -> None:
     figure = Figure(figsize=(9.6, 5.4), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    turns = at / 1e6
-    mean = curves.mean(axis=0)
-    half = np.array([band(values) for values in curves.T])
-    axes.fill_between(turns, mean - half, mean + half, color="#0072B2", alpha=0.2, linewidth=0)
-    axes.plot(turns, mean, color="#0072B2", linewidth=2.2)
     lines = [(row.name, row.sessions.mean()[0]) for row in rows if not row.name.startswith(("PPO", "only"))]
     for _, value in lines:
         axes.axhline(value, color="#777777", linewidth=0.9, linestyle=(0, (5, 3)), zorder=0)
-    values = [value for _, value in lines]
-    low, high = min(*values, curves.min()), max(*values, curves.max())
+    labels = list(lines)
+    for one in curves:
+        mean, half = one.returns.mean(axis=0), np.array([band(values) for values in one.returns.T])
+        axes.fill_between(one.at / 1e6, mean - half, mean + half, color=COLOURS[one.name], alpha=0.25, linewidth=0)
+        axes.plot(one.at / 1e6, mean, color=COLOURS[one.name], linewidth=2.0)
+        labels.append((one.name, float(mean[-1])))
+    values = [
+        *(value for _, value in lines),
+        *(value for one in curves for value in (one.returns.min(), one.returns.max())),
+    ]
+    low, high = min(values), max(values)
     axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-    axes.set_xlim(0, turns[-1])
-    labels = sorted(
-        [*lines, (f"PPO, mean of {len(curves)} seeds and 95 % interval", mean[-1])], key=lambda line: line[1]
-    )
-    places = spaced([value for _, value in labels], 0.045 * (high - low))
+    axes.set_xlim(0, max(one.at[-1] for one in curves) / 1e6)
+    labels.sort(key=lambda line: line[1])
+    places = spaced([value for _, value in labels], 0.042 * (high - low))
     for (name, _), place in zip(labels, places, strict=True):
-        colour = "#0072B2" if name.startswith("PPO") else "#444444"
         axes.annotate(
             name, (1.0, place), (8, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center",
-            color=colour, fontsize=10, annotation_clip=False,
+            color=COLOURS.get(name, "#444444"), fontsize=10, annotation_clip=False,
         )  # fmt: skip
     axes.set_xlabel("turns of training, millions")
     axes.set_ylabel("return of a session, points (mean of the four stages)")
-    axes.set_title("Skills-v0: PPO beside therapists that learn nothing", loc="left", fontsize=12)
+    seeds = len(curves[0].returns)
+    axes.set_title(
+        f"Skills-v0: PPO (mean of {seeds} seeds, 95 % interval) beside therapists that learn nothing",
+        loc="left",
+        fontsize=11,
+    )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(ROOT / "docs" / "skills.png")
 

@@ -9,8 +9,6 @@ settings. The last turn's report is no part of a graph.
 
 import difflib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from io import BytesIO
@@ -24,6 +22,7 @@ from pydantic import ValidationError
 
 from client_graph.catalog import Catalog, catalog_of
 from client_graph.client import ClientGraph
+from client_graph.files import write_whole
 from client_graph.names import DIMENSIONS
 from client_graph.personhood import Person, draw
 from client_graph.rows import EdgeRow, NodeRow, SensitivityRow
@@ -101,7 +100,7 @@ def write_graphml(client: ClientGraph, path: Path) -> Path:
         graph.add_edge(one, other, key=f"{one} {kind} {other}", **facts, label=kind)
     text = BytesIO()
     nx.write_graphml_xml(graph, text, encoding="utf-8")
-    _write_whole(path, text.getvalue())
+    write_whole(path, text.getvalue())
     return path
 
 
@@ -280,23 +279,3 @@ def _inside(name: str, found: np.ndarray) -> bool:
     low, high = RANGES[name]
     known = found[~np.isnan(found)] if name in MAY_BE_UNKNOWN else found
     return bool(((known >= low) & (known <= high)).all())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)  # it can only be read by setting it
-    os.umask(mask)
-    return mask

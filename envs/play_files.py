@@ -1,13 +1,13 @@
 """What a game of `envs.play` leaves on the disk: a transcript as JSON lines, and the game itself, to be gone on with."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from client_graph.client import ClientGraph
+from client_graph.files import write_whole
 from envs import snapshot as env_snapshot
 from envs.turn_record import TurnRecord, plain, turn_facts
 from envs.types import Snapshot
@@ -73,8 +73,8 @@ def write_game(name: Path | str, turns: tuple[Played, ...], game: dict[str, Any]
     transcript, saved = files_of(name)
     transcript.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(turn.record, allow_nan=False, ensure_ascii=False) + "\n" for turn in turns)
-    _write_whole(transcript, "".join(lines))
-    _write_whole(saved, json.dumps(game, allow_nan=False, ensure_ascii=False))
+    write_whole(transcript, "".join(lines).encode("utf-8", "backslashreplace"))
+    write_whole(saved, json.dumps(game, allow_nan=False, ensure_ascii=False).encode("utf-8", "backslashreplace"))
     return transcript, saved
 
 
@@ -124,16 +124,3 @@ def played_of(saved: dict[str, Any]) -> Played:
     """The turn that `asdict_of` wrote."""
     views = {who: Assessment(**view) for who, view in saved["judgement"].items()}
     return Played(**{**saved, "judgement": Judgement(**views)})
-
-
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(part, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

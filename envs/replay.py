@@ -10,13 +10,12 @@ import gzip
 import hashlib
 import html
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from client_graph.files import write_whole
 from client_graph.names import CONFIGS, DIMENSIONS, PHASE_NAMES, PHASES, STAGE_NAMES
 from envs.replay_source import read_replay, sessions_of
 from envs.turn_record import BucketTrace, Judged, Moved, TurnRecord, View
@@ -44,7 +43,7 @@ def write_replay(run: Path | str, page: Path | str) -> None:
     Raises RecordingError where `run` holds something else, OSError where it cannot be read or `page` cannot be written.
     """
     found = read_replay(run)
-    _write_whole(Path(page), replay_page(found.turns, found.notes).encode())
+    write_whole(Path(page), replay_page(found.turns, found.notes).encode())
 
 
 def replay_page(turns: Sequence[TurnRecord], notes: Iterable[str] = (), title: str | None = None) -> str:
@@ -179,20 +178,3 @@ def _part(name: str) -> str:
 
 def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Temporary file beside it, fsync, rename."""
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)  # it can only be read by setting it
-        os.umask(mask)
-        os.chmod(part, 0o666 & ~mask)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise

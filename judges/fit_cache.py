@@ -5,14 +5,14 @@ always be computed again, so neither is an error.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+
+from client_graph.files import write_whole
 
 
 def load_arrays(path: Path, names: frozenset[str]) -> dict[str, np.ndarray] | None:
@@ -32,23 +32,10 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bool:
     content = save(whole, metadata={"sha256": _digest(whole)})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, content)
+        write_whole(path, content)
     except OSError:
         return False
     return True
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

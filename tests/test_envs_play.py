@@ -15,7 +15,6 @@ from agents import cli_play
 from agents.settings import SettingsError
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
-from envs import play_files
 from envs.play import Game
 from envs.play_files import SavedGameError, played_of, read_game
 from envs.recording import read_recording
@@ -285,7 +284,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path, monkeypatch
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(play_files.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     _, page = played([GOOD, GOOD, f"/save {tmp_path / 't'}", "/quit"])
     assert "No space left" in page
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

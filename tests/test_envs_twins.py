@@ -17,7 +17,6 @@ from envs.text import UnicodeText
 from envs.twins import TwinsDiffer, check_twins, outside
 from judges.scripted import ScriptedJudge
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:.*Casting input x")  # said by a Box that is asked about a list
 
 

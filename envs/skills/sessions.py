@@ -180,19 +180,25 @@ class Sessions:
         self.watched = watched
         self.seen: Seen | None = None
 
-    def begin(self, places: np.ndarray, words: np.ndarray, observation: np.ndarray, **wishes: Any) -> None:
+    def begin(
+        self, places: np.ndarray, words: np.ndarray, observation: np.ndarray, threads: int = 1, **wishes: Any
+    ) -> None:
         """New clients at `places` (k,), one for each of `words` (k,) uint64; their rows of `observation` are written.
 
         `wishes` may name stage, strategy and concern. Raises ValueError, before anything is changed, for one that does not exist.
         """
         kind = self._kind(words, places, wishes)
-        newcomers = arrivals(self.catalog, words, kind, self.settings)
-        self._seat(places, newcomers)
         self.words[places] = words
         for array, new in zip(self.kind, kind, strict=True):
             array[places] = new
         self.running.chance[places] = _chances(words, 0)
-        open_sessions(places, self._clients, self.running, self.catalog.tables, self._seeing, observation)
+
+        def work(first: int, last: int) -> None:
+            here, own = places[first:last], Kind(*(array[first:last] for array in kind))
+            self._seat(here, arrivals(self.catalog, words[first:last], own, self.settings))
+            open_sessions(here, self._clients, self.running, self.catalog.tables, self._seeing, observation)
+
+        spread(work, len(places), threads)
 
     def _kind(self, words: np.ndarray, places: np.ndarray, wishes: Mapping[str, Any]) -> Kind:
         kind = kinds(self.catalog, words, **wishes)
@@ -229,21 +235,26 @@ class Sessions:
             self.seen = Seen(
                 before, TurnReport(*(array.copy() for array in self.report)), scores.copy(), emphasis.copy()
             )
-        return Turned(scores, result, self._close(result))
+        return Turned(scores, result, self._close(result, threads))
 
-    def _close(self, result: Result) -> np.ndarray:
+    def _close(self, result: Result, threads: int) -> np.ndarray:
         """Assess the stage of those whose session has ended; the state stays, as the session left it."""
         steps = np.zeros(self.sessions, dtype=np.int64)
         places = np.flatnonzero(result.ending)
-        if len(places):
-            ended = self.state if len(places) == self.sessions else self.state.take(places)
-            steps[places] = end_session(ended, self.catalog)[1].stage_step
-            points = np.where(
-                steps > 0, self._reward.stage_forward, np.where(steps < 0, self._reward.stage_regression, 0.0)
+        if not len(places):
+            return steps
+
+        def work(first: int, last: int) -> None:
+            here = places[first:last]
+            ended = self.state if len(here) == self.sessions else self.state.take(here)
+            steps[here] = end_session(ended, self.catalog)[1].stage_step
+
+        spread(work, len(places), threads)
+        for i in np.flatnonzero(steps):
+            result.parts[STAGE_TRANSITION, i] = (
+                self._reward.stage_forward if steps[i] > 0 else self._reward.stage_regression
             )
-            result.parts[STAGE_TRANSITION] = points
-            for i in np.flatnonzero(steps):  # summed anew, part by part, so that it is the same sum as everywhere
-                result.reward[i] = sum(result.parts[:, i].tolist(), 0.0)
+            result.reward[i] = sum(result.parts[:, i].tolist(), 0.0)  # part by part, the same sum as everywhere
         return steps
 
     @property

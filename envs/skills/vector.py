@@ -194,7 +194,7 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self, generators: list[np.random.Generator], places: np.ndarray, observation: np.ndarray, wishes: dict[str, Any]
     ) -> None:
         raw = [generators[i].bit_generator.random_raw() for i in places.tolist()]
-        self.sessions.begin(places, np.array(raw, dtype=np.uint64), observation, **wishes)
+        self.sessions.begin(places, np.array(raw, dtype=np.uint64), observation, self.threads, **wishes)
 
     def _truth(self, mask: np.ndarray) -> dict[str, Any]:
         state, running = self.sessions.state, self.sessions.running
