@@ -246,8 +246,8 @@ def ppo(without: str, seeds: int, steps: int, each: int) -> tuple[Curves, Row]:
     for seed in range(seeds):
         begun = time.perf_counter()
         model = PPO(
-            "MlpPolicy", adapter(TRAINING_SEED + seed * TRAINING_ENVS, without), seed=seed, n_steps=20, batch_size=1_280, n_epochs=6,
-            learning_rate=lambda left: 1e-3 * left + 5e-5, gamma=1.0, gae_lambda=0.95, ent_coef=0.0, clip_range=0.2,
+            "MlpPolicy", adapter(TRAINING_SEED + seed * TRAINING_ENVS, without), seed=seed, n_steps=20, batch_size=1_280,
+            n_epochs=6, learning_rate=lambda left: 1e-3 * left + 5e-5, gamma=1.0, gae_lambda=0.95, ent_coef=0.0, clip_range=0.2,
             policy_kwargs={"net_arch": {"pi": [64, 64], "vf": [64, 64]}, "log_std_init": -0.7}, device="cpu",
         )  # fmt: skip
         returns: list[float] = []

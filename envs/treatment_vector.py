@@ -11,12 +11,11 @@ from client_graph.catalog import Catalog
 from client_graph.personhood import Person
 from client_graph.settings import ClientSettings, CourseSettings
 from client_graph.state import ClientState
-from envs.arguments import conduct_of, number_problems, render_problems, stage_problems
+from envs.arguments import conduct_of
 from envs.conduct import Begun
 from envs.course import Treated, Treatments
 from envs.infos import Columns, truth, turn_told
-from envs.session import RENDER_MODES
-from envs.session_vector import Landed, SessionVectorEnv, autoreset_problems
+from envs.session_vector import Landed, SessionVectorEnv, vector_problems
 from envs.treatment import MAX_SESSIONS, session_told, treatment_problems
 from envs.types import SessionState
 from envs.voice import ClientVoice
@@ -51,10 +50,7 @@ class TreatmentVectorEnv(SessionVectorEnv):
             client=client, judge=judge, catalog=catalog, max_turns=max_turns, reward=reward, settings=settings,
             judge_retries=judge_retries,
             also=[
-                *number_problems("num_envs", num_envs, 1),
-                *stage_problems(stage),
-                *render_problems(render_mode, RENDER_MODES),
-                *autoreset_problems(autoreset_mode),
+                *vector_problems(num_envs, stage, render_mode, autoreset_mode),
                 *treatment_problems(max_sessions, course),
             ],
         )  # fmt: skip

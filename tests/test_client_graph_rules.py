@@ -148,6 +148,29 @@ def test_a_pair_turned_round_is_a_slip() -> None:
     assert f"again, first at edges.csv:{line_of(pair)}" in found[0]
 
 
+def test_the_shipped_tables_keep_every_rule() -> None:
+    assert list(broken_paper_rules(CATALOG)) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "which", "cells", "told"),
+    [
+        ("nodes", SECURITY, {"bq_1": 7.0}, "nodes.csv: bq_1: found 7.0 for attachment_security; expected 8 (paper 330)"),
+        (
+            "sensitivities", TRUST, {"high": 0.03},
+            "sensitivities.csv: high: found 0.03 for trust_capacity, attunement; expected 0.02 (paper 333)",
+        ),
+        (
+            "stage_criteria", TEN_SESSIONS, None,
+            "stage_criteria.csv: found no row 3 to 4 completed_sessions; expected at_least 10 (paper 385)",
+        ),
+    ],
+)  # fmt: skip
+def test_the_papers_rules_are_found_broken(table: str, which: Which, cells: dict[str, Any] | None, told: str) -> None:
+    """In tables that the engine takes. Each rule has its change in test_client_graph_paper_rules.py."""
+    assert paper(changed(table, which, cells)) == [told]
+
+
 def test_the_inventory_counts_and_names_the_least() -> None:
     told = " ".join(inventory(CATALOG).split())
     for part in (

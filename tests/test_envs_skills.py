@@ -14,6 +14,7 @@ from client_graph.turn import empty_report
 from envs.skills import COLUMNS, ENDINGS, ResponseModel, ResponseSettings, SkillsEnv, columns_of
 from envs.skills.outcome import PARTS
 from envs.skills.policies import Clinician, emphasis_on, single_minded
+from envs.twins import check_twins
 from rewards.parts import stage_composite, turn_reward, with_ending, with_stage_transition
 from rewards.settings import RewardSettings
 
@@ -298,3 +299,7 @@ def test_info_tells_the_truth_in_words() -> None:
     assert info["ending"] in ENDINGS
     assert info["alliance"] == pytest.approx(env.client_view.alliance, abs=1e-15)
     assert empty_report(1, env.sessions.catalog, by_node=False).signals.shape[1] == len(info["signals"])
+
+
+def test_twins_stay_twins() -> None:
+    check_twins(lambda: gym.make("icarus/Skills-v0", max_turns=6), seeds=(0, 1), steps=40)

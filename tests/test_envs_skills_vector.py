@@ -1,5 +1,8 @@
 """icarus/Skills-v0 many times at once: the same sessions as one by one, in every autoreset mode."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +12,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import envs  # noqa: F401
-from envs.skills import ENDINGS, SkillsEnv, SkillsVectorEnv
+from envs.skills import ENDINGS, ResponseModel, ResponseSettings, SkillsEnv, SkillsVectorEnv
 from envs.skills.outcome import PARTS
 from envs.skills.policies import single_minded
 
@@ -203,3 +206,47 @@ def test_nothing_can_be_done_before_the_first_reset() -> None:
             forbidden()
     with pytest.raises(ResetNeeded):
         envs_.reset(options={"reset_mask": np.array([True, False])})
+
+
+DIGEST = """
+import hashlib, gymnasium, numpy as np, envs
+envs_ = gymnasium.make_vec("icarus/Skills-v0", num_envs=500, vectorization_mode="vector_entry_point")
+digest = hashlib.sha256(envs_.reset(seed=8)[0].tobytes())
+for turn in range(21):
+    told = envs_.step(np.random.default_rng(turn).random((500, 12)))
+    for array in (*told[:4], told[4]["signals"]):
+        digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_ten_thousand_turns_are_the_same_bytes_in_another_process_and_after_other_chance(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    np.random.seed(3)  # noqa: NPY002  # the global generator, which nothing here may listen to
+    exec(compile(DIGEST, "digest", "exec"), {})
+    here = capsys.readouterr().out
+    there = subprocess.run(
+        [sys.executable, "-c", DIGEST], env={**os.environ, "PYTHONHASHSEED": "77", "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert here == there
+
+
+def test_the_plain_numpy_environment_that_it_is_measured_against_does_the_same() -> None:
+    from benchmarks.vector import NumpySkillsEnv
+
+    ours, plain = SkillsEnv(judge=ResponseModel(ResponseSettings(score_noise=0.0))), NumpySkillsEnv()
+    plain.response = ours.sessions.response
+    for seed in range(4):
+        ours.reset(seed=seed)
+        plain.reset(seed=seed)
+        for turn in range(20):
+            action = actions_of(turn)[seed % 3]
+            mine, other = ours.step(action), plain.step(action)
+            assert mine[4]["scores"] == pytest.approx(other[4]["scores"], abs=1e-9)
+            assert mine[4]["reward_parts"] == pytest.approx(other[4]["reward_parts"], abs=1e-9)
+            assert mine[2:4] == other[2:4]
+            assert mine[0][6:].tolist() == other[0][6:].tolist()
+            if mine[2] or mine[3]:
+                break

@@ -48,11 +48,11 @@ def test_the_tree_names_files_that_exist() -> None:
     named = set(re.findall(r"\b[a-z_]+\.py\b", tree))
     existing = {
         path.name
-        for folder in ("client_graph", "rewards", "judges", "envs", "agents", "dapt", "benchmarks")
+        for folder in ("client_graph", "rewards", "judges", "envs", "agents", "dapt", "benchmarks", "docs")
         for path in (ROOT / folder).rglob("*.py")
     }
     assert named <= existing, named - existing
-    for folder in ("client_graph", "benchmarks"):
+    for folder in ("client_graph", "envs", "benchmarks"):
         assert {path.name for path in (ROOT / folder).rglob("*.py")} - {"__init__.py"} <= named, folder
 
 
