@@ -214,11 +214,21 @@ class NameRow(Row):
 
 
 class VoiceRow(Row):
+    stage: str = Field(
+        pattern=r"^(any|[1-4]|1-2|1-3|2-3|2-4|3-4)$", description="Stages of treatment it is written for: any, 4, 2-3."
+    )
     phase: Phase
-    coherence: Coherence
-    moment: Literal["ordinary", "moved", "hurt", "opening", "closing"]
+    coherence: Literal["odd", "even", "balanced", "any"]
+    moment: Literal["ordinary", "moved", "hurt", "mended", "opening", "closing"]
     concern: str
     line: str = Field(min_length=3)
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        """The stages, 1..4, in which the line may be said."""
+        if self.stage == "any":
+            return (1, 2, 3, 4)
+        return tuple(range(int(self.stage[0]), int(self.stage[-1]) + 1))
 
 
 Distortion = Annotated[Annotated[str, Field(pattern=r"^They .+\.$")] | None, BeforeValidator(_empty_is_none)]

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
+from client_graph.names import STAGES
 from client_graph.rules import BACK, FORWARD, Rows, place
 
 # The phases in which lines of a moment are spoken: a session opens defended, a goodbye is guarded or at rest.
-SPOKEN = {"opening": "A", "ordinary": "ABCD", "moved": "ABCD", "hurt": "ABCD", "closing": "AD"}
+SPOKEN = {"opening": "A", "ordinary": "ABCD", "moved": "ABCD", "hurt": "ABCD", "mended": "ABCD", "closing": "AD"}
 
 
 def slips(rows: Rows) -> Iterable[str]:
@@ -70,21 +71,38 @@ def _voice(rows: Rows) -> Iterable[str]:
                 f"{place('voice', row)}: found a line for {row.moment} in phase {row.phase}, which is never spoken; expected "
                 f"{' or '.join(SPOKEN[row.moment])}"
             )
-    for (phase, coherence, moment), concerns in silences(rows).items():
+    for (stage, phase, coherence, moment), concerns in silences(rows).items():
         told = "any concern" if len(concerns) == len(rows["concerns"]) else ", ".join(concerns)
+        told += "" if stage == "any" else f" in stage {stage}"
         yield (
             f"voice.csv: found no line for phase {phase}, {coherence}, {moment}, {told}; expected one or more, since a client "
             "without words ends the session"
         )
 
 
-def silences(rows: Rows) -> dict[tuple[str, str, str], list[str]]:
-    """The concerns with which a client of these tables would have nothing to say, by phase, coherence and moment."""
-    lines = {(row.phase, row.coherence, row.moment, row.concern) for row in rows["voice"]}
-    found: dict[tuple[str, str, str], list[str]] = {}
+def silences(rows: Rows) -> dict[tuple[str, str, str, str], list[str]]:
+    """The concerns with which a client of these tables would have nothing to say, by stage, phase, coherence and moment.
+
+    The stage is "any" where it is the same concerns in all four.
+    """
+    coherences = sorted({row.coherence for row in rows["strategies"]})
+    lines = {
+        (row.phase, coherence, row.moment, row.concern, stage)
+        for row in rows["voice"]
+        for coherence in (coherences if row.coherence == "any" else [row.coherence])
+        for stage in row.stages
+    }
+    found: dict[tuple[str, str, str, str], list[str]] = {}
     for moment, phases in SPOKEN.items():
-        for cell in product(phases, sorted({row.coherence for row in rows["strategies"]}), [moment]):
-            silent = [row.name for row in rows["concerns"] if not lines & {(*cell, "any"), (*cell, row.name)}]
-            if silent:
-                found[cell] = silent
+        for cell in product(phases, coherences, [moment]):
+            silent = [
+                [row.name for row in rows["concerns"] if not lines & {(*cell, "any", stage), (*cell, row.name, stage)}]
+                for stage in STAGES
+            ]
+            by_stage = (
+                [("any", silent[0])]
+                if silent == silent[:1] * len(STAGES)
+                else zip(map(str, STAGES), silent, strict=True)
+            )
+            found |= {(stage, *cell): concerns for stage, concerns in by_stage if concerns}
     return found

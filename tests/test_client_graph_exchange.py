@@ -356,9 +356,20 @@ def lose_a_sensitivity(graph: nx.MultiDiGraph) -> None:
         del graph.nodes["hope"][f"judge_{what}_attunement"]
 
 
+def lose_one_and_spoil_another(graph: nx.MultiDiGraph) -> None:
+    """A bad edge hides nothing of the sensitivities."""
+    lose_a_sensitivity(graph)
+    graph.edges["calm", "hope", "paired"]["weight"] = 1.5
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
+        (
+            lose_one_and_spoil_another,
+            ["graph: edge calm -> hope (paired): weight: found 1.5; Input should be less than or equal to 1",
+             "graph/sensitivities.csv: no row for node hope; expected one for each. Add it"],
+        ),
         (
             spoil_nodes,
             [f"graph: node bond: found attribute 'judge_hihg_attunement', {NO_MEANING}; did you mean judge_high_attunement?",
@@ -421,7 +432,7 @@ def test_levels_and_beliefs_may_be_any_number_of_the_range() -> None:
     assert back.attunement == pytest.approx(1 - (10 + 10 + 1) / 30)
 
 
-@pytest.mark.parametrize(("off", "kept"), [(1e-10, True), (1e-7, False)])
+@pytest.mark.parametrize(("off", "kept"), [(1e-10, True), (5e-9, False)])
 def test_an_attunement_that_fits_the_beliefs_is_kept_to_the_bit(off: float, kept: bool) -> None:
     graph = small().to_networkx()
     told = told_of(graph)

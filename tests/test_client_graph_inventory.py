@@ -37,7 +37,7 @@ def a_catalog() -> Catalog:
             for name, coherence in (("B3", "balanced"), ("A1", "odd"), ("C1", "odd"))
         ],
         voice=[
-            row("voice", phase="A", coherence="odd", moment=moment, concern="any", line=line)
+            row("voice", stage="any", phase="A", coherence="odd", moment=moment, concern="any", line=line)
             for moment, line in (("moved", "Yes."), ("ordinary", "Fine."), ("moved", "Thank you."))
         ],
         bucket_nodes=[row("bucket_nodes", bucket="ease", node="bond", coefficient=1.0)],

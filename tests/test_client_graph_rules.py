@@ -234,7 +234,9 @@ UNWEIGHTED = [entry.model_copy(update={"weight": 0.0, "load_x": 0.0, "load_z": 0
 
 
 def said(concern: str) -> Any:
-    return free("voice", phase="A", coherence="odd", moment="hurt", concern=concern, line=f"About {concern}.")
+    return free(
+        "voice", stage="any", phase="A", coherence="odd", moment="hurt", concern=concern, line=f"About {concern}."
+    )
 
 
 def arrow(kind: str, **cells: Any) -> Any:
@@ -449,6 +451,8 @@ MISTAKES: tuple[tuple[str, int | dict[str, str], dict[str, str], str], ...] = (
     ("voice", 1, {"line": "one line\nand another"}, "line: found a line break"),
     ("voice", 2, {"moment": "later"}, "moment: found 'later'"),
     ("voice", 3, {"concern": "rain"}, "concern: concerns.csv has no 'rain'"),
+    ("voice", 4, {"stage": "4-1"}, "stage: found '4-1'"),
+    ("voice", 5, {"coherence": "both"}, "coherence: found 'both'"),
 )  # fmt: skip
 WHOLE_FILES = {
     "axis_scores.csv: no such table",

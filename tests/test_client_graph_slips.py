@@ -9,14 +9,14 @@ from client_graph.slips import silences, slips
 from client_graph.testing import plain
 
 CATALOG = load_catalog()
-SPOKEN = {"opening": "A", "ordinary": "ABCD", "moved": "ABCD", "hurt": "ABCD", "closing": "AD"}
+SPOKEN = {"opening": "A", "ordinary": "ABCD", "moved": "ABCD", "hurt": "ABCD", "mended": "ABCD", "closing": "AD"}
 PAIR = "expected one row, since a paired edge leads both ways. Keep one"
 NEVER = "which can never hold; expected one that can"
 
 
-def line(phase: str, moment: str, concern: str = "any", coherence: str = "balanced") -> Any:
-    words = f"In {phase}, {moment}, {concern}, {coherence}."
-    return plain.row("voice", phase=phase, coherence=coherence, moment=moment, concern=concern, line=words)
+def line(phase: str, moment: str, concern: str = "any", coherence: str = "balanced", stage: str = "any") -> Any:
+    words = f"In {stage}, {phase}, {moment}, {concern}, {coherence}."
+    return plain.row("voice", stage=stage, phase=phase, coherence=coherence, moment=moment, concern=concern, line=words)
 
 
 def concern(name: str) -> Any:
@@ -138,8 +138,42 @@ def test_every_coherence_of_the_strategies_needs_its_words() -> None:
     odd = plain.row("strategies", name="A1", family="A", coherence="odd", voice="Quiet and quick.")
     rows = dict(SMALL.rows) | {"strategies": (*SMALL.rows["strategies"], odd)}
     assert silences(rows) == {
-        (phase, "odd", moment): ["a_worry"] for moment, phases in SPOKEN.items() for phase in phases
+        ("any", phase, "odd", moment): ["a_worry"] for moment, phases in SPOKEN.items() for phase in phases
     }
     assert (
         silences(rows | {"voice": (*EVERY_LINE, *(line(e.phase, e.moment, coherence="odd") for e in EVERY_LINE))}) == {}
     )
+
+
+@pytest.mark.parametrize(
+    ("kept", "silent"),
+    [
+        ({"any": "1-3"}, {"4": ["a_worry", "panic"]}),
+        ({"any": "2-3", "panic": "1-2"}, {"1": ["a_worry"], "4": ["a_worry", "panic"]}),
+        ({"any": "1-2", "panic": "3-4", "a_worry": "2-4"}, {}),
+        ({"panic": "any"}, {"any": ["a_worry"]}),
+    ],
+)
+def test_a_stage_without_words_is_told(kept: dict[str, str], silent: dict[str, list[str]]) -> None:
+    """Who is silent when hurt in phase B, by stage; "any" where all four are alike."""
+    lines = [entry for entry in EVERY_LINE if (entry.phase, entry.moment) != ("B", "hurt")]
+    lines += [line("B", "hurt", concern=name, stage=stage) for name, stage in kept.items()]
+    rows = dict(SMALL.rows) | {"voice": tuple(lines), "concerns": (concern("a_worry"), concern("panic"))}
+    assert silences(rows) == {(stage, "B", "balanced", "hurt"): names for stage, names in silent.items()}
+    told = [problem.split("; ")[0] for problem in slips(rows)]
+    assert told == [
+        f"voice.csv: found no line for phase B, balanced, hurt, {'any concern' if len(names) == 2 else ', '.join(names)}"
+        + ("" if stage == "any" else f" in stage {stage}")
+        for stage, names in silent.items()
+    ]
+
+
+def test_a_line_for_any_coherence_is_everybodys() -> None:
+    odd = plain.row("strategies", name="A1", family="A", coherence="odd", voice="Quiet and quick.")
+    rows = dict(SMALL.rows) | {"strategies": (*SMALL.rows["strategies"], odd)}
+    assert silences(rows | {"voice": tuple(line(e.phase, e.moment, coherence="any") for e in EVERY_LINE)}) == {}
+
+
+@pytest.mark.parametrize(("stage", "stages"), [("any", (1, 2, 3, 4)), ("3", (3,)), ("1-3", (1, 2, 3)), ("3-4", (3, 4))])
+def test_the_stages_of_a_line(stage: str, stages: tuple[int, ...]) -> None:
+    assert line("A", "hurt", stage=stage).stages == stages

@@ -77,7 +77,15 @@ def _usual() -> dict[str, tuple[Row, ...]]:
         ),
         "names": (row("names", name="Kim"),),
         "voice": (
-            row("voice", phase="A", coherence="balanced", moment="ordinary", concern="any", line="It is all right."),
+            row(
+                "voice",
+                stage="any",
+                phase="A",
+                coherence="balanced",
+                moment="ordinary",
+                concern="any",
+                line="It is all right.",
+            ),
         ),
     }
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from client_graph.compiled import gather
+from client_graph.compiled import LANES, gather
 from client_graph.names import DIMENSIONS, SIGNALS, STAGES
 from client_graph.stance import client_signals
 from client_graph.state import ClientState
@@ -172,31 +172,42 @@ def _alliance(i, levels, nodes):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _look(i, client, running, seeing, out):  # type: ignore[no-untyped-def]
-    """Write what the therapist sees of client `i`, `out` (N, 10): the truth and noise, kept in each column's range."""
-    draw = WORDS_A_TURN * client.turn[i] + DIMENSION_COUNT + 1
-    for s in range(SIGNS):
-        seen = running.signals[i, s] + seeing.signal_noise * bell(random_word(running.chance[i], draw + s))
-        out[i, s] = min(10.0, max(0.0, seen))
-    out[i, SIGNS] = NO_TURN_YET
-    if running.composite[i] >= 0.0:
-        felt = running.composite[i] + seeing.felt_noise * bell(random_word(running.chance[i], draw + SIGNS))
-        out[i, SIGNS] = min(10.0, max(0.0, felt))
-    out[i, SIGNS + 1] = client.stage[i] + 1
-    out[i, SIGNS + 2] = client.turn[i]
-    out[i, SIGNS + 3] = client.stance[i]
-    out[i, SIGNS + 4] = client.session[i] + 1
+def look(places, client, running, seeing, out):  # type: ignore[no-untyped-def]
+    """Write what the therapist sees of the clients at `places` (k,), rows of `out` (N, 10), as often as one likes.
+
+    The truth and noise, kept in each column's range.
+    """
+    chance, draw = np.empty(LANES, dtype=np.uint64), np.empty(LANES, dtype=np.int64)
+    noise = np.empty((SIGNS + 1, LANES))
+    for start in range(0, places.shape[0], LANES):
+        lanes = min(LANES, places.shape[0] - start)
+        for k in range(lanes):
+            i = places[start + k]
+            chance[k], draw[k] = running.chance[i], WORDS_A_TURN * client.turn[i] + DIMENSION_COUNT + 1
+        for s in range(SIGNS + 1):
+            for k in range(lanes):
+                noise[s, k] = bell(random_word(chance[k], draw[k] + s))
+        for k in range(lanes):
+            i = places[start + k]
+            for s in range(SIGNS):
+                out[i, s] = min(10.0, max(0.0, running.signals[i, s] + seeing.signal_noise * noise[s, k]))
+            felt = running.composite[i] + seeing.felt_noise * noise[SIGNS, k]
+            out[i, SIGNS] = min(10.0, max(0.0, felt)) if running.composite[i] >= 0.0 else NO_TURN_YET
+            out[i, SIGNS + 1] = client.stage[i] + 1
+            out[i, SIGNS + 2] = client.turn[i]
+            out[i, SIGNS + 3] = client.stance[i]
+            out[i, SIGNS + 4] = client.session[i] + 1
 
 
 @compiled
-def conclude(client, scores, running, alliance_nodes, facts, seeing, result, first, last):  # type: ignore[no-untyped-def]
-    """After the turn of clients `first` up to `last`: fill `result`, move `running` on. Ends as in Session-v0.
+def conclude(client, scores, running, alliance_nodes, facts, seeing, result, places):  # type: ignore[no-untyped-def]
+    """After the turn of clients at `places` (k,): fill `result`, move `running` on. Ends as in Session-v0.
 
-    A session that was over before gives nothing; its row of the observation is left for whoever begins anew there.
+    A session that was over before gives nothing; its row of the observation is for whoever begins anew there.
     """
-    for i in range(first, last):  # alone: what it reads lies far apart, and waits for many clients can overlap
+    for i in places:  # alone: what it reads lies far apart, and waits for many clients can overlap
         running.alliance[i] = _alliance(i, client.levels, alliance_nodes)
-    for i in range(first, last):
+    for i in places:
         if running.over[i]:
             result.parts[:, i] = 0.0
             result.reward[i], result.ending[i] = 0.0, GOES_ON
@@ -220,14 +231,7 @@ def conclude(client, scores, running, alliance_nodes, facts, seeing, result, fir
         result.reward[i] = reward
         for s in range(SIGNS):
             running.signals[i, s] = client.signals[i, s]
-        _look(i, client, running, seeing, result.observation)
-
-
-@compiled
-def look(places, client, running, seeing, observation):  # type: ignore[no-untyped-def]
-    """Write the rows of `observation` (N, 10) at `places` (k,): the same numbers as often as one looks."""
-    for i in places:
-        _look(i, client, running, seeing, observation)
+    look(places, client, running, seeing, result.observation)
 
 
 @compiled
@@ -244,4 +248,4 @@ def open_sessions(places, client, running, tables, seeing, observation):  # type
         client_signals(level, client.phase[i : i + 1], tables, signals)
         for s in range(SIGNS):
             running.signals[i, s] = signals[s, 0]
-        _look(i, client, running, seeing, observation)
+    look(places, client, running, seeing, observation)

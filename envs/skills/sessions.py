@@ -41,6 +41,9 @@ from rewards.settings import RewardSettings
 A = TypeVar("A", Running, Kind)
 
 CHANCE = 7  # which word of a client's own stream a session's noise is made of; arrival.py uses 1 to 6 and 16 on
+NEXT_CHANCE = (
+    2**40
+)  # which word of a session's chance that of the client's next one is; turns use the first few hundred
 MOST_NAMED = 12  # bad numbers that one error names
 
 
@@ -97,8 +100,12 @@ def _all_in_unit(values):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _next_chance(chance, session):  # type: ignore[no-untyped-def]
-    return random_word(chance, CHANCE + session)
+def _words_of(streams, draw):  # type: ignore[no-untyped-def]
+    """Word `draw` of each of `streams` (k,) uint64."""
+    words = np.empty_like(streams)
+    for i in range(streams.shape[0]):
+        words[i] = random_word(streams[i], draw)
+    return words
 
 
 def checked_emphasis(action: Any, sessions: int) -> np.ndarray:
@@ -191,7 +198,7 @@ class Sessions:
         self.words[places] = words
         for array, new in zip(self.kind, kind, strict=True):
             array[places] = new
-        self.running.chance[places] = _chances(words, 0)
+        self.running.chance[places] = _words_of(words, CHANCE)
 
         def work(first: int, last: int) -> None:
             here, own = places[first:last], Kind(*(array[first:last] for array in kind))
@@ -211,8 +218,7 @@ class Sessions:
         """The next session of the clients at `places` (k,), whose last one is over; their rows of `observation` are written."""
         after, _ = end_session(self.state.take(places), self.catalog)
         self._seat(places, after)
-        for i in places:
-            self.running.chance[i] = _next_chance(self.running.chance[i], int(self.state.session[i]))
+        self.running.chance[places] = _words_of(self.running.chance[places], NEXT_CHANCE)
         open_sessions(places, self._clients, self.running, self.catalog.tables, self._seeing, observation)
 
     def turn(self, emphasis: np.ndarray, threads: int = 1) -> Turned:
@@ -228,7 +234,8 @@ class Sessions:
         clients, alliance_nodes = self._clients, self.catalog.tables.alliance_nodes
 
         def work(first: int, last: int) -> None:
-            conclude(clients, scores, running, alliance_nodes, self._facts, self._seeing, result, first, last)
+            places = self._all[first:last]
+            conclude(clients, scores, running, alliance_nodes, self._facts, self._seeing, result, places)
 
         spread(work, self.sessions, threads)
         if before is not None:
@@ -323,14 +330,6 @@ class Sessions:
 def new_observation(sessions: int) -> np.ndarray:
     """(N, 10) float32, to be written."""
     return np.empty((sessions, len(COLUMNS)), dtype=np.float32)
-
-
-@compiled
-def _chances(words, session):  # type: ignore[no-untyped-def]
-    chances = np.empty_like(words)
-    for i in range(words.shape[0]):
-        chances[i] = _next_chance(words[i], session)
-    return chances
 
 
 def _copied(arrays: A) -> A:
