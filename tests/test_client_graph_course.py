@@ -133,6 +133,7 @@ def test_shifts_are_counted_from_the_arrival_and_not_from_before_the_week() -> N
     np.testing.assert_array_equal(after.phase_mood, now.adaptive_mean - now.maladaptive_mean)
 
 
+@pytest.mark.many
 def test_luck_has_the_stated_mean_and_spread_and_changes_from_week_to_week() -> None:
     gains = CourseSettings(weekly_recovery=0.5, weekly_spread=1.0, fortune_spread=0.25, dropout=0)
     count = 4000
@@ -176,6 +177,7 @@ def test_a_closer_alliance_keeps_and_a_rupture_never_does(
     assert odds_of_stopping(near, True, base, slope, 1.0) >= odds_of_stopping(near, False, base, slope, 1.0)
 
 
+@pytest.mark.many
 def test_as_many_drop_out_as_the_odds_say() -> None:
     count = 4000
     state = newcomers(CATALOG, words(count))

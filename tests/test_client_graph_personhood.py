@@ -1,6 +1,7 @@
 """Who is drawn: stage odds, attachment strategies, the paper's stage ranges, a person who reads well and comes back the same."""
 
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import asdict, replace
@@ -19,7 +20,7 @@ from client_graph.strengths import WITHIN_REACH, Strength, is_extremely_narcissi
 CATALOG = load_catalog()
 STRATEGIES = {row.name: row for row in CATALOG.rows["strategies"]}
 CONCERNS = {row.name: row for row in CATALOG.rows["concerns"]}
-DRAWS = 4000
+DRAWS = 400 if os.environ.get("HYPOTHESIS_PROFILE") == "mutants" else 4000  # plain Python draws slowly
 STATE, PEOPLE = draw(CATALOG, np.random.default_rng(20), DRAWS)
 
 
@@ -44,6 +45,7 @@ def test_stage_4_comes_when_asked_for() -> None:
     assert {person.stage for person in people} == {4}
 
 
+@pytest.mark.many
 def test_each_of_the_22_strategies_and_each_concern_is_drawn_about_as_often() -> None:  # paper 1688-1691
     expected = {f"A{k}" for k in range(1, 9)} | {f"B{k}" for k in range(6)} | {f"C{k}" for k in range(1, 9)}
     for drawn, known in (
@@ -56,6 +58,7 @@ def test_each_of_the_22_strategies_and_each_concern_is_drawn_about_as_often() ->
         assert max(drawn.values()) < 1.4 * share
 
 
+@pytest.mark.many
 def test_each_strength_is_somebodys_own() -> None:
     found = {strength.name for person in PEOPLE for strength in person.strengths}
     assert found == {row.name for row in CATALOG.rows["strengths"]}
@@ -231,6 +234,7 @@ def test_a_wish_shifts_no_other_draw() -> None:
     assert asked.stream.tolist() == STATE.stream[:50].tolist()
 
 
+@pytest.mark.many
 def test_no_two_clients_share_chance() -> None:
     assert len(np.unique(STATE.stream)) == DRAWS
     noise = STATE.tmog - STATE.levels
