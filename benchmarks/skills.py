@@ -257,7 +257,8 @@ def ppo(without: str, seeds: int, steps: int, each: int) -> tuple[Curves, Row]:
         last.append(evaluate(Learnt(model, without), each, EVALUATION_SEED))
         took = time.perf_counter() - begun
         print(
-            f"PPO seed {seed}: {last[-1].mean()[0]:.1f} after {model.num_timesteps:,} turns, {took:.0f} s", flush=True
+            f"{LEARNERS[without]}, seed {seed}: {last[-1].mean()[0]:.1f} after {model.num_timesteps:,} turns, {took:.0f} s",
+            flush=True,
         )
     means = np.array([sessions.mean()[0] for sessions in last])
     row = Row(
@@ -300,11 +301,23 @@ def write(table: str, rows: Sequence[Row], constant: ConstantPolicy, curves: Seq
         "sees the tables and the true client, and spends the budget on the largest needs of the turn. Blind variants do the mean "
         "of what the clinician would do in each case. PPO that sees no stage still sees the client, whose signals differ by stage; "
         "PPO that sees no client sees stage and turn. A session that closes well early is credited for the turns it did not "
-        f"need.\n\nThe best constant, of {SEARCHES} cross-entropy searches: {best}.\n",
+        f"need.\n\n{worth(rows)}The best constant, of {SEARCHES} cross-entropy searches: {best}.\n",
         encoding="utf-8",
     )
     if curves:
         draw(rows, curves)
+
+
+def worth(rows: Sequence[Row]) -> str:
+    """What PPO gains by seeing the stage, and by seeing the client; empty without PPO."""
+    learnt = [row.sessions.mean()[0] for row in rows if row.name.startswith("PPO")]
+    if len(learnt) < len(LEARNERS):
+        return ""
+    whole, no_stage, no_client = learnt
+    return (
+        f"Seeing the stage is worth {whole - no_stage:.1f} points to PPO, seeing the client {whole - no_client:.1f}: whoever "
+        "treats well can guess from stage and turn how far a client is, so the clock replaces much of the looking.\n\n"
+    )
 
 
 def draw(rows: Sequence[Row], curves: Sequence[Curves]) -> None:

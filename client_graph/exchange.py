@@ -85,8 +85,8 @@ def from_networkx(graph: nx.MultiDiGraph, like: ClientGraph | None, catalog: Cat
     per_node = {name: _per_node(graph, attribute, problems) for name, attribute in PER_NODE.items()}
     if problems:
         raise TableError([*problems, *(f"graph/{problem}" for problem in broken_rules(rows, whole))])
+    told, person, settings = _client_of(graph, like, catalog)  # says so where the graph is of other tables
     facts = catalog_of(rows)
-    told, person, settings = _client_of(graph, like, catalog)
     state = _state_of(told, per_node, facts)
     return ClientGraph(read_only(state), facts, person=person, settings=settings)
 

@@ -73,3 +73,16 @@ def test_the_tutorial_runs(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for part in ("Referral of", "points, judged", "trust capacity: ", "treatment: ", "turns recorded", "replay.html"):
         assert part in shown
+
+
+@pytest.mark.parametrize("block", range(2))
+def test_the_code_of_the_environments_page_runs(block: int, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "environments.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    exec(compile(blocks[block], "environments.md", "exec"), names)
+    if block == 0:
+        assert capsys.readouterr().out.startswith("(moved, phase ")
+    else:
+        assert names["observations"].shape == (256, 10)
