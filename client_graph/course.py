@@ -11,18 +11,18 @@ import numpy as np
 from client_graph.arrival import uniform
 from client_graph.catalog import Catalog
 from client_graph.compiled import compiled
-from client_graph.graph import alliance, move
+from client_graph.graph import DECREASE, alliance, move
 from client_graph.session import arrive
 from client_graph.settings import CourseSettings
 from client_graph.state import ClientState
-from client_graph.therapist_model import bell, random_word
+from client_graph.therapist_model import attunement, bell, random_word
 
 GOING_ON, PLANNED, DROPPED_OUT, LEFT = range(4)
 ENDINGS = ("going_on", "planned", "dropped_out", "left")
 TERMINATION = 3  # stage 4: the work of parting
 
-_FORTUNE, _COMES, _WEEK = 1, 1, 2  # which word of the stream is for what
-_STEP = np.uint64(2 * 0x9E3779B97F4A7C15 % 2**64)  # past the words that a week has used
+_FORTUNE, _COMES, _WEEK = 1, 2, 3  # which word of the stream is for what; fortune is drawn once, at the beginning
+_STEP = np.uint64(2 * 0x9E3779B97F4A7C15 % 2**64)  # past the two words that a week has used
 
 
 class Course(NamedTuple):
@@ -85,18 +85,21 @@ def _stops(levels, hurt, streams, base, slope, rupture, tables, out):  # type: i
 
 
 @compiled
-def _week(levels, buckets, stage, luck, tables):  # type: ignore[no-untyped-def]
+def _week(state, luck, tables):  # type: ignore[no-untyped-def]
+    levels, buckets = state.levels, state.buckets
     bond = np.zeros(levels.shape[1], dtype=np.bool_)
     bond[tables.alliance_nodes] = True  # what is between the two rests while they do not meet
     for i in range(levels.shape[0]):
         if luck[i] == 0.0:
             continue  # also no rounding
+        error = 0.0
         for n in range(levels.shape[1]):
-            if bond[n]:
-                continue
-            direction = tables.nodes[n].direction
-            toward = -luck[i] if direction == 1 else luck[i]
-            levels[i, n] = move(levels[i, n], toward * tables.yielding[n, 4 * stage[i]], direction)
+            if not bond[n]:
+                direction = tables.nodes[n].direction
+                toward = -luck[i] if direction == DECREASE else luck[i]
+                levels[i, n] = move(levels[i, n], toward * tables.yielding[n, 4 * state.stage[i]], direction)
+            error += abs(state.tmog[i, n] - levels[i, n])
+        state.attunement[i] = attunement(error, levels.shape[1])  # what the therapist believes has not moved
         for b in range(buckets.shape[1]):
             bucket = tables.buckets[b]
             filling = bucket.adaptive and not bucket.falls
@@ -113,12 +116,15 @@ def go_on(
     *,
     left: np.ndarray,
     hurt: np.ndarray,
+    last: np.ndarray | None = None,
 ) -> tuple[ClientState, Course]:
     """The clients as they arrive a week later, and the course as it stands then. Pure.
 
     `ended`: the clients as their session left them; `after`: what `session.end_session` made of them. `left` (N,) bool: who
-    walked out; `hurt` (N,) bool: whose last turn was a rupture. In order: who walked out has left; farewell_sessions
-    completed sessions of stage 4 are a planned ending; who stops coming has dropped out; the others live a week:
+    walked out; `hurt` (N,) bool: whose last turn was a rupture; `last` (N,) bool: whose session was the last that was agreed
+    on (none where it is not given). In order: who walked out has left; farewell_sessions
+    completed sessions of stage 4 are a planned ending; who stops coming before the last session has dropped out; the others
+    live a week:
 
     luck = weekly_recovery + fortune + weekly_spread · ε
     node n moves toward health by luck · phase weight (A) / (1 + BQ), but for those of the alliance; bucket b by luck · volatility_b
@@ -137,12 +143,14 @@ def go_on(
         catalog.tables,
         stops,
     )
+    if last is not None:
+        stops &= ~last
     planned = course.farewells >= gains.farewell_sessions
     ending = np.select([left, planned, stops], [LEFT, PLANNED, DROPPED_OUT], GOING_ON)
     course.ending[:] = np.where(course.ending == GOING_ON, ending, course.ending)
     luck = gains.weekly_recovery + course.fortune + gains.weekly_spread * _chances(course.stream, _WEEK)
     arriving = after.snapshot()
     luck[course.ending != GOING_ON] = 0.0
-    _week(arriving.levels, arriving.buckets, arriving.stage, luck, catalog.tables)
+    _week(arriving, luck, catalog.tables)
     course.stream[:] += _STEP
     return arrive(arriving, catalog), course

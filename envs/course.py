@@ -120,6 +120,7 @@ class Treatments:
             self.settings,
             left=np.array([turned.endings[i] == "left" for i in closed]),
             hurt=turned.report.rupture[closed],
+            last=turned.state.session[closed] + 1 >= self.max_sessions,
         )
 
     def _next_sessions(

@@ -29,7 +29,8 @@ class RewardSettings(BaseModel):
         16.0,
         ge=0,
         description="Points for each turn that a session which closed well, or a treatment that ended as planned, did not need: "
-        "the most that a turn at rest can bring (composite 10, bonuses 5, trend 1), so that holding on never pays.",
+        "the most that composite (10), bonuses (5) and trend (1) bring together, so that holding on to somebody who is well pays "
+        "no more than letting go, but for what is left of transformation and attunement.",
     )
     broken_off: float = Field(
         -6.0,

@@ -31,11 +31,16 @@ def words(count: int, seed: int = 0) -> np.ndarray:
 
 
 def a_week(
-    state: ClientState, course: Course, gains: CourseSettings, left: bool = False, hurt: bool = False
+    state: ClientState,
+    course: Course,
+    gains: CourseSettings,
+    left: bool = False,
+    hurt: bool = False,
+    last: bool = False,
 ) -> tuple[ClientState, Course]:
     after, _ = end_session(state, CATALOG)
     flags = np.ones(state.clients, dtype=np.bool_)
-    return go_on(state, after, course, CATALOG, gains, left=flags & left, hurt=flags & hurt)
+    return go_on(state, after, course, CATALOG, gains, left=flags & left, hurt=flags & hurt, last=flags & last)
 
 
 def test_the_endings_have_names() -> None:
@@ -189,6 +194,42 @@ def test_as_many_drop_out_as_the_odds_say() -> None:
         assert (course.ending == DROPPED_OUT).mean() == pytest.approx(expected, abs=0.02)
         stayed = course.ending == GOING_ON
         assert bond[stayed].mean() > bond[~stayed].mean()
+
+
+@pytest.mark.many
+def test_who_stops_coming_is_no_matter_of_fortune() -> None:
+    """Luck, drop-out and fortune are drawn apart, in the first week and in later ones."""
+    count = 4000
+    gains = CourseSettings(dropout=0.5, dropout_alliance=0, weekly_recovery=0, weekly_spread=1.0, fortune_spread=0.5)
+    state = newcomers(CATALOG, words(count), stage=2, strategy="B3", concern="panic")
+    course = begin_course(words(count, 1), gains)
+    n = CATALOG.node("self_worth")
+    row = CATALOG.nodes[n]
+    for _ in range(3):
+        arrived, after = a_week(state, course, gains)
+        gone = after.ending == DROPPED_OUT
+        assert abs(np.corrcoef(gone, course.fortune)[0, 1]) < 0.06
+        luck = (arrived.levels - state.levels)[~gone, n] * (1 + row.bq_2) / row.phase_a - course.fortune[~gone]
+        assert luck.mean() == pytest.approx(
+            0.0, abs=0.08
+        )  # who stays has had no better weeks than who went would have had
+        assert luck.std() == pytest.approx(1.0, rel=0.06)
+        course = after._replace(ending=np.zeros_like(after.ending))
+
+
+def test_who_has_held_every_session_that_was_agreed_on_has_not_dropped_out() -> None:
+    state, course = newcomers(CATALOG, words(200)), begin_course(words(200, 1))
+    gains = CourseSettings(dropout=0.9)
+    assert (a_week(state, course, gains)[1].ending == DROPPED_OUT).mean() > 0.5
+    assert (a_week(state, course, gains, last=True)[1].ending == GOING_ON).all()
+    assert (a_week(state, course, gains, last=True, left=True)[1].ending == LEFT).all()
+
+
+def test_a_week_moves_the_client_and_not_what_the_therapist_believes() -> None:
+    before, after = lived(3.0)
+    np.testing.assert_array_equal(after.tmog, before.tmog)
+    np.testing.assert_allclose(after.attunement, 1 - np.abs(after.tmog - after.levels).mean(axis=1) / 10)
+    assert (after.attunement != before.attunement).all()
 
 
 def test_who_has_gone_lives_no_week_of_ours() -> None:

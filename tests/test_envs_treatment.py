@@ -160,6 +160,13 @@ def test_who_comes_no_more_has_dropped_out() -> None:
     assert {e for e, _ in endings} <= {"dropped_out", "session_limit"}
 
 
+def test_who_has_held_all_sessions_has_not_dropped_out() -> None:
+    env = new_env(max_turns=1, max_sessions=1, course=CourseSettings(dropout=0.9))
+    for seed in range(10):
+        *_, terminated, truncated, info = treat(env, "6", seed)[-1]
+        assert (terminated, truncated, info["treatment_ending"]) == (False, True, "session_limit")
+
+
 def test_all_that_a_treatment_pays_is_finite_and_without_settlement_where_all_sessions_were_held() -> None:
     steps = treat(new_env(max_turns=2, max_sessions=3), "5")
     assert steps[-1][3]
