@@ -1,5 +1,6 @@
 """Gains and rates of the person's dynamics: the numbers that calibration may change, each with its sentence."""
 
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -72,8 +73,13 @@ class ClientSettings(BaseModel):
     @property
     def dynamics(self) -> Dynamics:
         """These settings as the compiled turn takes them."""
-        values = {name: getattr(self, name) for name in Dynamics._fields if name != "literal_drive"}
-        return Dynamics(literal_drive=self.drive == "literal", **values)
+        return _dynamics(self)
+
+
+@lru_cache(maxsize=64)  # a single client's turn would feel it
+def _dynamics(settings: ClientSettings) -> Dynamics:
+    values = {name: getattr(settings, name) for name in Dynamics._fields if name != "literal_drive"}
+    return Dynamics(literal_drive=settings.drive == "literal", **values)
 
 
 class CourseSettings(BaseModel):
