@@ -89,10 +89,14 @@ def run_replay(asked: argparse.Namespace) -> int:
     from envs.replay import write_replay
 
     page = asked.out or asked.recording.with_suffix(".html")
+    if not page.parent.is_dir():
+        raise _refused(f"{page}: found no folder {page.parent}; make it, or name another page: --out FILE")
     try:
         write_replay(asked.recording, page)
     except ValueError as error:
         raise _refused(str(error)) from error
+    except OSError as error:
+        raise _refused(f"{page}: could not be written ({error.strerror}); name another page: --out FILE") from error
     print(page)
     return 0
 

@@ -268,7 +268,8 @@ What does not look like a clinic, or was put in by hand:
 - The therapists' skill and its spreads are the clinic's own numbers, set together with the gains of `CourseSettings` until
   the figures above lay near; they are a fit, not a finding. What is not fitted: that the curve bends, that a minority gets worse,
   that a better alliance goes with staying and with a better end.
-- Half improve a little too soon, and a few too many never do: the two figures of Howard pull against each other here.
+- A few too many never improve reliably. Gains that mend it let more than half improve by session 8: the two figures of
+  Howard pull against each other here.
 - Nearly everybody who does well ends at session 13, since the paper opens stage 4 after ten sessions at the earliest (385)
   and two sessions of farewell follow. In a real clinic people end when they end.
 - Hardly anybody walks out of a session: the alliance has to fall by two fifths within one.

@@ -1,6 +1,6 @@
 """What an environment is made with: words for voices and judges, and one error that names everything that has no meaning."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rewards.settings import RewardSettings
 
 VOICES = ("authored", "silent")
 JUDGES = ("embedding",)
+WISHES = ("stage", "strategy", "concern")
 
 
 def conduct_of(
@@ -56,6 +57,22 @@ def conduct_of(
     )
 
 
+def checked_options(options: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
+    """(same_client, wishes for a new client) of a reset's options; None is no wish. Raises ValueError for what nobody knows."""
+    given = dict(options or {})
+    same_client = given.pop("same_client", False)
+    if unknown := set(given) - set(WISHES):
+        raise ValueError(f"found reset options {sorted(map(str, unknown))}; expected same_client, {', '.join(WISHES)}")
+    if not isinstance(same_client, bool | np.bool_):
+        raise ValueError(f"found same_client {same_client!r}; expected True or False")
+    wishes = {name: wish for name, wish in given.items() if wish is not None}
+    if same_client and wishes:
+        raise ValueError(
+            f"found reset options {sorted(wishes)} beside same_client; expected no wish for a known client"
+        )
+    return bool(same_client), wishes
+
+
 def number_problems(name: str, found: Any, least: int) -> list[str]:
     """What is wrong with a whole number that has to be `least` or more."""
     if isinstance(found, int | np.integer) and not isinstance(found, bool) and found >= least:
@@ -78,15 +95,25 @@ def render_problems(render_mode: Any, known: Collection[str]) -> list[str]:
 
 
 def _voice_problems(client: Any) -> list[str]:
-    if client in VOICES if isinstance(client, str) else callable(getattr(client, "speak", None)):
-        return []
-    return [f"found client {client!r}; expected one of {list(VOICES)}, or a ClientVoice, which has name and speak()"]
+    return _model_problems("client", client, VOICES, "speak", "ClientVoice")
 
 
 def _judge_problems(judge: Any) -> list[str]:
-    if judge in JUDGES if isinstance(judge, str) else callable(getattr(judge, "judge", None)):
-        return []
-    return [f"found judge {judge!r}; expected one of {list(JUDGES)}, or a Judge, which has name and judge()"]
+    return _model_problems("judge", judge, JUDGES, "judge", "Judge")
+
+
+def _model_problems(argument: str, found: Any, words: Collection[str], method: str, kind: str) -> list[str]:
+    """What keeps `found` from being one of `words` or something that has a name and the method."""
+    expected = f"expected one of {list(words)}, or a {kind}, which has name and {method}()"
+    if isinstance(found, type):
+        return [f"found {argument} {found!r}, a class; {expected}: make one of it first"]
+    if isinstance(found, str):
+        return [] if found in words else [f"found {argument} {found!r}; {expected}"]
+    if not callable(getattr(found, method, None)):
+        return [f"found {argument} {found!r}; {expected}"]
+    if not isinstance(getattr(found, "name", None), str):
+        return [f"found {argument} {found!r} without a name; {expected}"]
+    return []
 
 
 def _catalog_problems(catalog: Any) -> list[str]:

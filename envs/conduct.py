@@ -14,16 +14,14 @@ from client_graph.session import Measures, SessionReport, end_session, measure
 from client_graph.settings import ClientSettings
 from client_graph.state import ClientState, read_only
 from client_graph.turn import TurnReport, advance
+from envs.contracts import answers_fault, words_fault
+from envs.endings import COLLAPSE, INTEGRATION, TURNS_TO_CLOSE
 from envs.text import UnicodeText, therapist_words
 from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState
-from envs.voice import ClientVoice, SpeakingTurn, VoiceFailure, moment_of
+from envs.voice import ClientVoice, SpeakingTurn, Utterance, VoiceFailure, moment_of
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn
 from rewards.parts import RewardParts, stage_composite, turn_reward, with_ending, with_stage_transition
 from rewards.settings import RewardSettings
-
-INTEGRATION = 3  # phase D
-TURNS_TO_CLOSE = 3  # turns in phase D after which a session has closed well
-COLLAPSE = 0.6  # the client leaves when the alliance falls below this share of what the session began with
 
 TEXT = UnicodeText()  # what both sides may say
 A = TypeVar("A", bound=tuple[np.ndarray, ...])
@@ -118,9 +116,11 @@ class Conduct:
         for _ in range(1 + self.judge_retries):
             if not missing:
                 break
-            exchanges = [Exchange(session.words, *words, session.history) for session, _, words in missing.values()]
+            answers = self._ask(
+                [Exchange(session.words, *words, session.history) for session, _, words in missing.values()]
+            )
             judged = []
-            for key, found in zip(list(missing), self.judge.judge(exchanges), strict=True):
+            for key, found in zip(list(missing), answers, strict=True):
                 if isinstance(found, JudgeFailure):
                     failures[key] = found
                 else:
@@ -132,15 +132,63 @@ class Conduct:
             for session, action in asked
         ]
 
+    def _ask(self, exchanges: list[Exchange]) -> list[Judgement | JudgeFailure]:
+        """What the judge says, which is one answer for each; raises TypeError where it is not."""
+        answers = self.judge.judge(exchanges)
+        fault = answers_fault(answers, len(exchanges), (Judgement, JudgeFailure))
+        if fault is not None:
+            raise TypeError(f"judge {self.judge.name} returned {fault}, in order. Nothing was changed")
+        return answers
+
     def _try(self, judged: list[tuple[SessionState, str, tuple[str, str], Judgement]]) -> None:
         before = ClientState.stack([session.state for session, *_ in judged])
         scores = np.stack([judgement.scores for *_, judgement in judged])
         after, report = advance(before, scores, self.catalog, self.settings)
         parts = turn_reward(scores, before.stage, report, self.reward)
         composite = stage_composite(scores, before.stage).tolist()
+        measures = measure(after, self.catalog)
+        counts, endings = self._endings([session for session, *_ in judged], after, measures)
+        closed = [i for i, ending in enumerate(endings) if ending is not None]
+        next_states: dict[int, ClientState] = {}
+        ended: dict[int, SessionReport] = {}
+        if closed:
+            parts, next_states, ended = self._settled(parts, after, closed, endings)
         states, reports, rewards = rows(read_only(after)), rows(read_only(report)), rows(read_only(parts))
+        measured = rows(read_only(measures))
         for i, (session, action, words, judgement) in enumerate(judged):
-            session.tried[action] = Outcome(*words, judgement, states[i], reports[i], rewards[i], composite[i])
+            session.tried[action] = Outcome(
+                *words, judgement, states[i], reports[i], rewards[i], composite[i], measured[i], counts[i], endings[i],
+                next_states.get(i), ended.get(i),
+            )  # fmt: skip
+
+    def _endings(
+        self, sessions: Sequence[SessionState], after: ClientState, measures: Measures
+    ) -> tuple[list[int], list[str | None]]:
+        """(turns in phase D without a break, how the session ends, None where it goes on) of each session after a reply."""
+        before = np.array([session.turns_in_integration for session in sessions])
+        counts = np.where(after.phase == INTEGRATION, before + 1, 0)
+        left = measures.alliance < COLLAPSE * np.array([session.alliance_at_start for session in sessions])
+        well, long = counts >= TURNS_TO_CLOSE, after.turn >= self.max_turns
+        ways = zip(left.tolist(), well.tolist(), long.tolist(), strict=True)
+        return counts.tolist(), [_ending(*way) for way in ways]
+
+    def _settled(
+        self, parts: RewardParts, after: ClientState, closed: list[int], endings: list[str | None]
+    ) -> tuple[RewardParts, dict[int, ClientState], dict[int, SessionReport]]:
+        """(`parts` with what the ends of the sessions at `closed` are worth, who comes next time, what was shown; by place)."""
+        next_state, ended = end_session(after.take(closed), self.catalog)
+        step = np.zeros(after.clients, dtype=np.int64)
+        step[closed] = ended.stage_step
+        parts = with_stage_transition(parts, step, self.reward)
+        way = np.array([{"closed_well": 1, "left": -1}.get(ending or "", 0) for ending in endings])
+        parts = with_ending(parts, way, self.max_turns - after.turn, self.reward)
+        ended.stage_step.setflags(write=False)
+        shown = [
+            SessionReport(ended.stage_step[k : k + 1], measures)
+            for k, measures in enumerate(rows(read_only(ended.measures)))
+        ]
+        next_states = rows(read_only(next_state))
+        return parts, dict(zip(closed, next_states, strict=True)), dict(zip(closed, shown, strict=True))
 
     def arrive(
         self, states: Sequence[ClientState], people: Sequence[Person], chances: Sequence[np.random.Generator]
@@ -163,53 +211,42 @@ class Conduct:
         self, sessions: Sequence[SessionState], actions: Sequence[str], chances: Sequence[np.random.Generator]
     ) -> Turned:
         """`turn` but for the client's words, which `speak` puts in."""
-        outcomes = self._judged(sessions, actions)
-        state = ClientState.stack([outcome.state for outcome in outcomes])
-        report, parts = stacked([o.report for o in outcomes]), stacked([o.parts for o in outcomes])
+        return self.landed(sessions, self.all_judged(self.outcomes(list(zip(sessions, actions, strict=True)))), chances)
+
+    def landed(
+        self, sessions: Sequence[SessionState], outcomes: list[Outcome], chances: Sequence[np.random.Generator]
+    ) -> Turned:
+        """The turn that these outcomes, one a session, are."""
         scores = np.stack([outcome.judgement.scores for outcome in outcomes])
-        measures = measure(state, self.catalog)
-
-        at_start = np.array([session.alliance_at_start for session in sessions])
-        in_integration = np.array([session.turns_in_integration for session in sessions])
-        in_integration = np.where(state.phase == INTEGRATION, in_integration + 1, 0)
-        left = measures.alliance < COLLAPSE * at_start
-        closed_well = ~left & (in_integration >= TURNS_TO_CLOSE)
-        truncated = ~left & ~closed_well & (state.turn >= self.max_turns)
-        closed = np.flatnonzero(left | closed_well | truncated)
-        next_states, ended = self._end(state, closed)
-        if ended is not None:
-            step = np.zeros(len(sessions), dtype=np.int64)
-            step[closed] = ended.stage_step
-            parts = with_stage_transition(parts, step, self.reward)
-            way = closed_well.astype(np.int64) - left
-            parts = with_ending(parts, way, self.max_turns - state.turn, self.reward)
-
-        endings: list[str | None] = [None] * len(sessions)
-        for i in closed.tolist():
-            endings[i] = "left" if left[i] else "closed_well" if closed_well[i] else "turn_limit"
-        means, rounds, told = scores.mean(axis=1).tolist(), in_integration.tolist(), list(map(tuple, scores.tolist()))
+        endings = [outcome.ending for outcome in outcomes]
+        ended = [outcome.ended for outcome in outcomes if outcome.ended is not None]
+        means, told = scores.mean(axis=1).tolist(), list(map(tuple, scores.tolist()))
         after, speaking = [], []
         for i, (session, outcome) in enumerate(zip(sessions, outcomes, strict=True)):
-            after.append(_after(session, outcome, told[i], rounds[i], next_states.get(i)))
+            after.append(_after(session, outcome, told[i]))
             speaking.append(self._answering(after[i], means[i], endings[i], chances[i]))
         return Turned(
-            after, speaking, outcomes, scores, read_only(state), read_only(report), read_only(parts), measures, endings,
-            left | closed_well, truncated, closed, ended,
-        )  # fmt: skip
+            sessions=after,
+            speaking=speaking,
+            outcomes=outcomes,
+            scores=scores,
+            state=read_only(ClientState.stack([outcome.state for outcome in outcomes])),
+            report=read_only(stacked([outcome.report for outcome in outcomes])),
+            parts=read_only(stacked([outcome.parts for outcome in outcomes])),
+            measures=read_only(stacked([outcome.measures for outcome in outcomes])),
+            endings=endings,
+            terminated=np.array([ending in ("left", "closed_well") for ending in endings]),
+            truncated=np.array([ending == "turn_limit" for ending in endings]),
+            closed=np.array([i for i, ending in enumerate(endings) if ending is not None], dtype=np.int64),
+            ended=_reports(ended) if ended else None,
+        )
 
-    def _judged(self, sessions: Sequence[SessionState], actions: Sequence[str]) -> list[Outcome]:
-        found = self.outcomes(list(zip(sessions, actions, strict=True)))
+    def all_judged(self, found: Sequence[Outcome | JudgeFailure]) -> list[Outcome]:
+        """`found`, where every reply has a score. Raises JudgeFailed naming those that have none."""
         failures = {i: f"gave no score: {o.reason}" for i, o in enumerate(found) if isinstance(o, JudgeFailure)}
         if failures:
             raise JudgeFailed.of(f"judge {self.judge.name}", failures, len(found))
         return [each for each in found if isinstance(each, Outcome)]
-
-    def _end(self, state: ClientState, closed: np.ndarray) -> tuple[dict[int, ClientState], SessionReport | None]:
-        """(the clients who come next time by place, what their sessions showed)."""
-        if not len(closed):
-            return {}, None
-        next_state, ended = end_session(state.take(closed), self.catalog)
-        return dict(zip(closed.tolist(), rows(read_only(next_state)), strict=True)), ended
 
     def _answering(
         self, session: SessionState, composite: float, ending: str | None, rng: np.random.Generator
@@ -223,12 +260,16 @@ class Conduct:
     def speak(self, *batches: Begun | Turned) -> None:
         """Put the clients' words into the new sessions of `batches`, in one call of the voice; all of them or none.
 
-        Raises ClientFailed, with places counted through the batches in order.
+        Raises ClientFailed, with places counted through the batches in order, and TypeError for a voice that returns something
+        else than one Utterance or VoiceFailure for each.
         """
         sessions = [session for batch in batches for session in batch.sessions]
         said = self.voice.speak([turn for batch in batches for turn in batch.speaking])
+        fault = answers_fault(said, len(sessions), (Utterance, VoiceFailure)) or words_fault(said)
+        if fault is not None:
+            raise TypeError(f"client voice {self.voice.name} returned {fault}, in order. Nothing was changed")
         failures = {}
-        for i, (_, words) in enumerate(zip(sessions, said, strict=True)):
+        for i, words in enumerate(said):
             if isinstance(words, VoiceFailure):
                 failures[i] = f"gave no words: {words.reason}"
             elif (fault := TEXT.fault(words.text)) is not None:
@@ -240,13 +281,11 @@ class Conduct:
             session.words, session.reasoning = words.text, words.reasoning
 
 
-def _after(
-    session: SessionState,
-    outcome: Outcome,
-    scores: tuple[float, ...],
-    in_integration: int,
-    next_state: ClientState | None,
-) -> SessionState:
+def _ending(left: bool, closed_well: bool, turn_limit: bool) -> str | None:
+    return "left" if left else "closed_well" if closed_well else "turn_limit" if turn_limit else None
+
+
+def _after(session: SessionState, outcome: Outcome, scores: tuple[float, ...]) -> SessionState:
     """The session after a reply, without the client's answer to it."""
     return SessionState(
         state=outcome.state,
@@ -258,10 +297,15 @@ def _after(
         before=session.state,
         report=outcome.report,
         scores=(*session.scores, scores),
-        turns_in_integration=in_integration,
-        over=next_state is not None,
-        next_state=next_state,
+        turns_in_integration=outcome.turns_in_integration,
+        over=outcome.ending is not None,
+        next_state=outcome.next_state,
+        course=outcome.week.course if outcome.week else session.course,
     )
+
+
+def _reports(each: Sequence[SessionReport]) -> SessionReport:
+    return SessionReport(np.concatenate([one.stage_step for one in each]), stacked([one.measures for one in each]))
 
 
 def rows(arrays: A) -> list[A]:

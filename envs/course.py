@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from client_graph.course import ENDINGS, GOING_ON, PLANNED, Course, begin_course, go_on
+from client_graph.course import ENDINGS, GOING_ON, PLANNED, begin_course, go_on
 from client_graph.personhood import Person
 from client_graph.settings import CourseSettings
 from client_graph.state import ClientState, read_only
 from envs.conduct import Begun, Conduct, Turned, rows, stacked, unchanged_on_failure
-from envs.types import SessionState
+from envs.types import Outcome, SessionState, Week
+from judges.protocol import JudgeFailure
 from rewards.parts import with_ending
 
 SESSION_LIMIT = "session_limit"
@@ -78,58 +79,78 @@ class Treatments:
         self, sessions: Sequence[SessionState], actions: Sequence[str], chances: Sequence[np.random.Generator]
     ) -> Treated:
         """`turn` but for the clients' words."""
-        turned = self.conduct.land(sessions, actions, chances)
-        count = len(turned.sessions)
-        for session, before in zip(turned.sessions, sessions, strict=True):
-            session.course = before.course
-        endings: list[str | None] = [None] * count
-        terminated, truncated = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_)
-        closed = turned.closed
-        if not len(closed):
-            return Treated(turned.sessions, turned, None, closed, endings, terminated, truncated)
-
-        arriving, course = self._week(turned, closed)
-        held = arriving.session
-        over, limit = course.ending != GOING_ON, held >= self.max_sessions
-        for k, (i, each) in enumerate(zip(closed.tolist(), rows(read_only(course)), strict=True)):
-            turned.sessions[i].course = each
-            endings[i] = ENDINGS[course.ending[k]] if over[k] else SESSION_LIMIT if limit[k] else None
-        terminated[closed], truncated[closed] = over, limit & ~over
-
-        way, turns = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-        way[closed] = np.where(course.ending == PLANNED, 1, np.where(over, -1, 0))
-        turns[closed] = np.maximum(0, self.max_sessions - held) * self.conduct.max_turns
-        turned = replace(turned, parts=read_only(with_ending(turned.parts, way, turns, self.conduct.reward)))
-
-        next_ones = np.flatnonzero(~over & ~limit)
-        goes_on = closed[next_ones]
-        begun = self._next_sessions(turned, goes_on, arriving.take(next_ones), chances) if len(goes_on) else None
+        outcomes = self.conduct.all_judged(self.outcomes(list(zip(sessions, actions, strict=True))))
+        turned = self.conduct.landed(sessions, outcomes, chances)
+        weeks = [outcome.week for outcome in outcomes]
+        goes_on = [i for i, week in enumerate(weeks) if week is not None and week.ending is None]
+        begun = self._next_sessions(turned, goes_on, chances) if goes_on else None
         running = list(turned.sessions)
-        for i, session in zip(goes_on.tolist(), begun.sessions if begun else (), strict=True):
+        for i, session in zip(goes_on, begun.sessions if begun else (), strict=True):
             running[i] = session
-        return Treated(running, turned, begun, goes_on, endings, terminated, truncated)
+        endings = [week.ending if week else None for week in weeks]
+        return Treated(
+            running,
+            turned,
+            begun,
+            np.array(goes_on, dtype=np.int64),
+            endings,
+            terminated=np.array([ending not in (None, SESSION_LIMIT) for ending in endings]),
+            truncated=np.array([ending == SESSION_LIMIT for ending in endings]),
+        )
 
-    def _week(self, turned: Turned, closed: np.ndarray) -> tuple[ClientState, Course]:
-        """The clients of sessions that are over as they arrive a week later, and their courses."""
-        ended = [turned.sessions[i] for i in closed]
-        return go_on(
-            turned.state.take(closed),
-            stacked([_known(session.next_state) for session in ended]),
-            stacked([_known(session.course) for session in ended]),
+    def outcomes(self, asked: Sequence[tuple[SessionState, str]]) -> list[Outcome | JudgeFailure]:
+        """`Conduct.outcomes`, and where a session would be over what comes after it: the week, and the treatment settled."""
+        found = self.conduct.outcomes(asked)
+        open_ = {
+            (id(session), action): (session, action, outcome)
+            for (session, action), outcome in zip(asked, found, strict=True)
+            if isinstance(outcome, Outcome) and outcome.ending is not None and outcome.week is None
+        }
+        if not open_:
+            return found
+        ended = list(open_.values())
+        for (session, action, _), settled in zip(ended, self._settled(ended), strict=True):
+            session.tried[action] = settled
+        return [
+            session.tried[action] if isinstance(outcome, Outcome) else outcome
+            for (session, action), outcome in zip(asked, found, strict=True)
+        ]
+
+    def _settled(self, ended: Sequence[tuple[SessionState, str, Outcome]]) -> list[Outcome]:
+        """The outcomes of replies that end their sessions, with the week after them; and what the treatment's end is worth.
+
+        ending = closed_well · turns not held   if planned,    broken_off · turns not held   if left or dropped out
+
+        over max_turns for each session that was agreed on and is not held.
+        """
+        outcomes = [outcome for *_, outcome in ended]
+        after = stacked([_known(outcome.next_state) for outcome in outcomes])
+        limit = after.session >= self.max_sessions
+        arriving, course = go_on(
+            stacked([outcome.state for outcome in outcomes]),
+            after,
+            stacked([_known(session.course) for session, *_ in ended]),
             self.conduct.catalog,
             self.settings,
-            left=np.array([turned.endings[i] == "left" for i in closed]),
-            hurt=turned.report.rupture[closed],
-            last=turned.state.session[closed] + 1 >= self.max_sessions,
+            left=np.array([outcome.ending == "left" for outcome in outcomes]),
+            hurt=np.concatenate([outcome.report.rupture for outcome in outcomes]),
+            last=limit,
         )
+        over = course.ending != GOING_ON
+        way = np.where(course.ending == PLANNED, 1, np.where(over, -1, 0))
+        turns = np.maximum(0, self.max_sessions - after.session) * self.conduct.max_turns
+        parts = with_ending(stacked([outcome.parts for outcome in outcomes]), way, turns, self.conduct.reward)
+        settled = []
+        each = zip(rows(read_only(arriving)), rows(read_only(course)), rows(read_only(parts)), strict=True)
+        for i, (client, own, points) in enumerate(each):
+            ending = ENDINGS[course.ending[i]] if over[i] else SESSION_LIMIT if limit[i] else None
+            settled.append(replace(outcomes[i], parts=points, week=Week(own, client, ending)))
+        return settled
 
-    def _next_sessions(
-        self, turned: Turned, places: np.ndarray, arriving: ClientState, chances: Sequence[np.random.Generator]
-    ) -> Begun:
+    def _next_sessions(self, turned: Turned, places: list[int], chances: Sequence[np.random.Generator]) -> Begun:
         before = [turned.sessions[i] for i in places]
-        begun = self.conduct.arrive(
-            rows(arriving), [session.person for session in before], [chances[i] for i in places]
-        )
+        arriving = [_known(turned.outcomes[i].week).arriving for i in places]
+        begun = self.conduct.arrive(arriving, [session.person for session in before], [chances[i] for i in places])
         for session, last in zip(begun.sessions, before, strict=True):
             session.course = last.course
         return begun

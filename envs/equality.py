@@ -1,7 +1,8 @@
 """Where two values differ, to the bit: arrays by dtype, shape and bytes, numbers by type and bits, containers by their parts."""
 
 import struct
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -18,9 +19,7 @@ def first_difference(found: Any, expected: Any, where: str = "") -> str | None:
     if isinstance(found, np.ndarray):
         return _array_difference(found, expected, where)
     if isinstance(found, dict):
-        if list(map(repr, found)) != list(map(repr, expected)) and set(found) != set(expected):
-            return f"{where}: found keys {sorted(map(str, found))}, expected {sorted(map(str, expected))}"
-        return _first(first_difference(found[key], expected[key], f"{where}[{key!r}]") for key in found)
+        return _dict_difference(found, expected, where)
     if isinstance(found, list | tuple):
         if len(found) != len(expected):
             return f"{where}: found {len(found)} entries, expected {len(expected)}"
@@ -34,6 +33,26 @@ def first_difference(found: Any, expected: Any, where: str = "") -> str | None:
 
 def _first(differences: Iterator[str | None]) -> str | None:
     return next((each for each in differences if each is not None), None)
+
+
+def _dict_difference(found: dict[Any, Any], expected: dict[Any, Any], where: str) -> str | None:
+    ours, theirs = _named(found), _named(expected)
+    if ours.keys() != theirs.keys():
+        return f"{where}: found keys {sorted(map(_told, found))}, expected {sorted(map(_told, expected))}"
+    return _first(
+        first_difference(found[key], expected[theirs[name]], f"{where}[{key!r}]") for name, key in ours.items()
+    )
+
+
+def _named(keys: Iterable[Any]) -> dict[tuple[type, str, int], Any]:
+    """Keys by type, words and how many of these came before: a NaN is found again, though it equals nothing."""
+    named: dict[tuple[type, str, int], Any] = {}
+    seen: Counter[tuple[type, str]] = Counter()
+    for key in keys:
+        name = type(key), _told(key)
+        named[*name, seen[name]] = key
+        seen[name] += 1
+    return named
 
 
 def _array_difference(found: np.ndarray, expected: np.ndarray, where: str) -> str | None:

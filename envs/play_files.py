@@ -94,10 +94,14 @@ def game_of(
 
 
 def read_game(name: Path | str) -> dict[str, Any]:
-    """The saved game of `name` (the .json beside a transcript). Raises SavedGameError, OSError where it cannot be read."""
+    """The saved game of `name` (the .json beside a transcript). Raises SavedGameError."""
     path = files_of(name)[1]
     try:
         game = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SavedGameError(
+            f"{path}: could not be read ({error.strerror}); expected a saved game: name one that /save or --save wrote"
+        ) from error
     except ValueError as error:
         raise SavedGameError(f"{path}: found no JSON ({str(error)[:80]}); expected a game that /save wrote") from error
     if not isinstance(game, dict) or game.get("form") != FORM or set(game) != _KEYS:

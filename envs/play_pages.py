@@ -1,5 +1,6 @@
 """What a game of `envs.play` says, as lines of text: the beginning, why a turn came out so, a trial, the end."""
 
+import difflib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,10 +22,16 @@ The client is invented, and the scores are a program's reading of words, not a m
 what is yours, stop and talk to somebody you trust. In distress or danger call your local emergency number or a crisis line: \
 findahelpline.com lists them by country."""
 
+# What the offline client and judge cannot do, by their names; a model's need no such warning here.
+LIMITS = {
+    "authored": "The offline client's lines are chosen by how your reply was judged to land, not by what you asked or said.",
+    "embedding": "The offline judge is a floor: it tells decent replies from poor ones, and is often wrong about a single one.",
+}
+
 HELP = (
     ("(any words)", "what you say to the client; end a line with \\ to go on in the next one"),
     ("<think>…</think>", "before the words: your own thinking, which the judge reads and the client does not hear"),
-    ("/silent", "say nothing, on purpose; the offline judge scores no words as no help"),
+    ("/silent", "say nothing, on purpose; the offline judge gives that 0 of 10, which harms"),
     ("/who", "the letter of referral"),
     ("/hint", "what the stage and the phase ask of a therapist"),
     ("/try TEXT", "what TEXT would do, without saying it; again with other words, and the two are compared"),
@@ -36,6 +43,11 @@ HELP = (
     ("/save [FILE]", "keep the transcript (FILE.jsonl) and the game (FILE.json; icarus play --resume FILE goes on)"),
     ("/quit", "leave; Ctrl-D does the same"),
 )
+
+
+def limits_of(client: str, judge: str) -> str:
+    """What the player has to know of the voice and the judge of these names, in a sentence each; "" where nothing."""
+    return " ".join(LIMITS[name] for name in (client, judge) if name in LIMITS)
 
 
 def opening_lines(person: Person, view: ClientGraph, turns: int | None) -> Iterator[str]:
@@ -66,8 +78,26 @@ def turn_line(played: Played, turn: int, turns: int | None) -> str:
         notes.append(f"a step {way}: {PHASE_NAMES[PHASES.index(after['phase'])]}")
     if after["rupture"]:
         notes.append("a rupture")
+    if ending := played.parts.get("ending"):
+        notes.append(f"{ending:+.1f} of it for the turns not held")
     extra = f" · {', '.join(notes)}" if notes else ""
     return f"turn {turn}{of} · judge {played.composite:.1f} of 10 · reward {played.reward:+.1f}{extra}"
+
+
+def told_of(name: str, played: Played, view: ClientGraph) -> Iterator[str]:
+    """/why: the last turn as a whole, or one of its dimensions or nodes. Raises LookupError, with the nearest names."""
+    wanted = name.lower().replace(" ", "_").replace("-", "_")
+    if not wanted:
+        return why_lines(played, view, played.record["turn"])
+    if wanted in DIMENSIONS:
+        return reason_lines(played, wanted)
+    if wanted in view.catalog.node_names:
+        row = view.catalog.nodes[view.catalog.node(wanted)]
+        return iter([f"low: {row.low}", f"high: {row.high}", *repr(view.explain(wanted)).split("\n")])
+    known = [*view.catalog.node_names, *DIMENSIONS]
+    near = difflib.get_close_matches(wanted, known, 3, cutoff=0.4) or [n for n in known if wanted in n][:3]
+    cure = f" Did you mean {' or '.join(plain(n) for n in near)}?" if near else ""
+    raise LookupError(f"no node or dimension {name!r}.{cure} /state shows the nodes that moved.")
 
 
 def why_lines(played: Played, view: ClientGraph, turn: int) -> Iterator[str]:
@@ -110,7 +140,7 @@ _PART_MEANINGS = {
     "taie_trend": "axes turning toward or away from the middle",
     "transformation": "how far the axes have come",
     "adaptation_events": "levels of adaptation that crossed a threshold",
-    "ending": "an end of the treatment before the agreed sessions were used",
+    "ending": "for the turns not held: not needed any more (+), or broken off (-)",
     "attunement_change": "the therapist's picture of the client grew truer or falser",
 }
 
@@ -138,6 +168,13 @@ def reason_lines(played: Played, dimension: str) -> Iterator[str]:
         yield from labelled(who, seen.reasons[d])
 
 
+_WOULD_END = {
+    "left": "the client would leave",
+    "closed_well": "the session would close well",
+    "turn_limit": "the session would be over: it is its last turn",
+}
+
+
 def trial_lines(text: str, outcome: Outcome, now: ClientGraph, last: tuple[str, Outcome] | None) -> Iterator[str]:
     """What a reply would do; beside the last one that was tried at this turn."""
     after = outcome_view(outcome, now)
@@ -149,6 +186,11 @@ def trial_lines(text: str, outcome: Outcome, now: ClientGraph, last: tuple[str, 
         yield f"  the session would go from {now.phase} to {after.phase} ({PHASE_NAMES[PHASES.index(after.phase)]})"
     if outcome.report.rupture[0]:
         yield "  it would be a rupture"
+    if outcome.ending is not None:
+        cost = float(outcome.parts.ending[0])
+        yield f"  {_WOULD_END[outcome.ending]}" + (
+            f": {cost:+.1f} of the reward for the turns not held" if cost else ""
+        )
     yield from (_moved_line(one) for one in most_moved(after, 4))
     if last is None or last[0] == text:
         return
@@ -268,11 +310,11 @@ def _last_word(person: Person, turns: Sequence[Played], ending: str | None) -> s
     mean = float(np.mean([turn.composite for turn in turns]))
     told = "As the judge reads it, "
     if mean > HELPS:
-        told += "most of what you said helped."
+        told += "what you said helped, taken together."
     elif mean < HARMS:
-        told += f"most of what you said was hard on {person.name}. Reading it back with /why shows where."
+        told += f"what you said was hard on {person.name}, taken together. /why shows where, of the last turn."
     else:
-        told += "most of what you said neither helped much nor harmed; many real hours are like that."
+        told += "what you said neither helped much nor harmed, taken together; many real hours are like that."
     if ending == "left":
         told += " Clients leave careful therapists too. /undo goes back to before it, and an apology is a reply."
     if any(turn.record["after"]["rupture"] for turn in turns) and ending != "left":

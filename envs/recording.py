@@ -18,9 +18,10 @@ import gymnasium as gym
 from pydantic import ValidationError
 
 from client_graph.client import ClientGraph
-from client_graph.personhood import Person
+from envs.session import SessionEnv
 from envs.text import therapist_words
 from envs.turn_record import TurnRecord, plain, turn_facts
+from envs.types import Snapshot
 
 MOST_TOLD = 20  # mistakes that one error prints
 TORN = "the last line was torn (the writer was stopped in it) and is left out: {}"
@@ -32,8 +33,11 @@ class RecordingError(ValueError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
         count = len(self.problems)
+        if count == 1:
+            super().__init__(self.problems[0])
+            return
         rest = [f"and {count - MOST_TOLD} more"] if count > MOST_TOLD else []
-        head = f"{count} problem{'s' if count != 1 else ''} in the recording; no turn was read:"
+        head = f"{count} problems in the recording; no turn was read:"
         super().__init__("\n  - ".join((head, *self.problems[:MOST_TOLD], *rest)))
 
 
@@ -50,7 +54,8 @@ class RecordTurns(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
 
     Args:
         env: icarus/Session-v0 or icarus/Treatment-v0 as gymnasium.make returns it: this wrapper goes innermost, those that
-            change actions, observations or rewards outside it. One file for one environment.
+            change actions, observations or rewards outside it. One file for one environment. Raises TypeError for another
+            environment, in which nothing is said.
         path: the file; its folder is made. Raises RecordingError where it holds turns already, unless `append`.
         moved: how many nodes of a turn are told with what moved them; the largest bound on a line's size.
         append: go on with a file, numbering treatments on from its last.
@@ -59,14 +64,16 @@ class RecordTurns(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
     def __init__(self, env: gym.Env[Any, Any], path: Path | str, moved: int = 12, append: bool = False) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, path=str(path), moved=moved, append=append)
         gym.Wrapper.__init__(self, env)
+        if not isinstance(env.unwrapped, SessionEnv):
+            raise TypeError(
+                f"found {env.unwrapped}, which has no dialogue to record; expected icarus/Session-v0 or icarus/Treatment-v0"
+            )
         if moved < 0:
             raise ValueError(f"found moved {moved}; expected 0 or more nodes")
         self.path, self.moved = Path(path), moved
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._treatment = _last_treatment(self.path, append)
-        self._heard: tuple[Any, str, str | None] | None = (
-            None  # the client's state, its words and reasoning, as last seen
-        )
+        self._heard: tuple[Any, str, str | None] | None = None  # the client's state, words and reasoning, as last seen
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """As the environment's; a reset without `same_client` begins the next treatment of the recording."""
@@ -76,26 +83,40 @@ class RecordTurns(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As the environment's; the turn is in the file when this returns. A step that raises is no turn."""
+        """As the environment's; the turn is in the file when this returns.
+
+        A step that raises is no turn, also where the disk is full or Ctrl-C comes: the client stands where they stood and
+        the file ends where it ended. Only a wrapper that counts steps beneath this one, such as TimeLimit, has counted it.
+        """
         inner: Any = self.unwrapped
         before: ClientGraph = inner.client_view  # refused before reset, as the step itself would be
-        person: Person = inner.person
-        client, unsaid = self._said_before(before)
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        reasoning, utterance = therapist_words(action, inner.action_space)
-        facts = turn_facts(before, before.after(info["scores"]), observation, info, inner.reward_settings, self.moved)
-        record = facts | {
-            "treatment": self._treatment,
-            "session": int(before.state.session[0]) + 1,
-            "turn": int(before.state.turn[0]) + 1,
-            "person": asdict(person),
-            "client": client,
-            "client_reasoning": unsaid,
-            "therapist_reasoning": reasoning,
-            "therapist": utterance,
-            "reward": float(reward),
-        }
-        self._write(TurnRecord(**plain(record)), safely=facts["after"]["ending"] is not None)
+        mark, size = inner.snapshot(), _size(self.path)
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+            facts = turn_facts(
+                before, before.after(info["scores"]), observation, info, inner.reward_settings, self.moved
+            )
+            reasoning, utterance = therapist_words(action, inner.action_space)
+            record = (
+                facts
+                | self._said_before(before, mark)
+                | {
+                    "treatment": self._treatment,
+                    "session": int(before.state.session[0]) + 1,
+                    "turn": int(before.state.turn[0]) + 1,
+                    "person": asdict(mark.session.person),
+                    "therapist_reasoning": reasoning,
+                    "therapist": utterance,
+                    "reward": float(reward),
+                }
+            )
+            _append(self.path, _line(TurnRecord(**plain(record))), safely=facts["after"]["ending"] is not None)
+        except BaseException:
+            if not inner.client_view.state.same_as(before.state):
+                inner.restore(mark)
+            if _size(self.path) > size:
+                os.truncate(self.path, size)
+            raise
         self._hear(observation, info)
         return observation, reward, terminated, truncated, info
 
@@ -110,27 +131,25 @@ class RecordTurns(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorAr
         inner: Any = self.unwrapped
         self._heard = inner.client_view.state, str(observation["client"]), info["client_reasoning"]
 
-    def _said_before(self, before: ClientGraph) -> tuple[str, str | None]:
-        """What is being answered, and what went unsaid with it; asked of the session where it was restored beneath this wrapper."""
+    def _said_before(self, before: ClientGraph, mark: Snapshot) -> dict[str, str | None]:
+        """What is being answered; from the session itself where it was restored beneath this wrapper."""
         if self._heard is not None and self._heard[0].same_as(before.state):
-            return self._heard[1:]
-        inner: Any = self.unwrapped
-        session = inner.snapshot().session
-        return session.words, session.reasoning
+            return {"client": self._heard[1], "client_reasoning": self._heard[2]}
+        return {"client": mark.session.words, "client_reasoning": mark.session.reasoning}
 
-    def _write(self, record: TurnRecord, safely: bool) -> None:
-        """One line; a line that did not fit on the disk is taken back."""
-        data = _line(record)
-        with open(self.path, "ab") as file:
-            size = file.tell()
-            try:
-                file.write(data)
-                file.flush()
-                if safely:
-                    os.fsync(file.fileno())
-            except OSError:
-                file.truncate(size)
-                raise
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _append(path: Path, line: bytes, safely: bool) -> None:
+    """Add `line` without a buffer, which would be written when the file is closed, whatever had happened."""
+    with open(path, "ab", buffering=0) as file:
+        rest = memoryview(line)
+        while rest:  # on a disk that fills, part of a line is written before the rest is refused
+            rest = rest[file.write(rest) :]
+        if safely:
+            os.fsync(file.fileno())
 
 
 def read_recording(path: Path | str) -> Recording:

@@ -1,8 +1,9 @@
 """One HTML file of a run: the dialogue beside phase, reservoirs, axes, reward and what moved. It needs no network.
 
 The parts lie in configs/envs/replay: page.html, style.css, page.js. Each session is packed by itself (JSON, gzip, base64) and
-is unpacked when it is opened, so that a run of thousands of turns opens as quickly as one session; words that were said stay
-data in the page and never become markup. A content-security policy lets the page load nothing and run nothing else.
+is unpacked when it is opened, so that a run of thousands of turns opens as quickly as one session; words that were said never
+become markup, and are there as plain text for a reader without scripts. A content-security policy lets the page load nothing
+and run nothing else.
 """
 
 import base64
@@ -40,7 +41,7 @@ _LEFT_OUT = {
 def write_replay(run: Path | str, page: Path | str) -> None:
     """Write the page of a recording or of a training run's folder, whole or not at all.
 
-    Raises RecordingError where `run` holds something else, OSError where it cannot be read or `page` cannot be written.
+    Raises RecordingError where `run` holds something else or cannot be read, OSError where `page` cannot be written.
     """
     found = read_replay(run)
     write_whole(Path(page), replay_page(found.turns, found.notes).encode())
@@ -60,11 +61,12 @@ def replay_page(turns: Sequence[TurnRecord], notes: Iterable[str] = (), title: s
     }
     style, script = _part("style.css"), _part("page.js")
     return Template(_part("page.html")).substitute(
-        title=html.escape(_plain_text(title or _title(sessions))),
+        title=_as_html(title or _title(sessions)),
         style=style,
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
+        dialogue="\n".join(_said(session) for session in sessions),
         contents=_json_in_html(contents),
     )
 
@@ -73,6 +75,21 @@ def _title(sessions: list[list[TurnRecord]]) -> str:
     names = list(dict.fromkeys(turn.person["name"] for session in sessions for turn in session[:1]))
     who = names[0] if len(names) == 1 else f"{len(names)} clients"
     return f"Icarus replay: {who}, {len(sessions)} session{'s' if len(sessions) > 1 else ''}"
+
+
+def _said(session: list[TurnRecord]) -> str:
+    """What was said in a session, for a reader without scripts: a few hundredths of the page."""
+    last = session[-1]
+    words = [line for turn in session for line in ((turn.person["name"], turn.client), ("Therapist", turn.therapist))]
+    words.append((last.person["name"], last.after.client))
+    title = f"{last.person['name']}, treatment {last.treatment}, session {last.session}"
+    title += f", from turn {session[0].turn}" if session[0].turn > 1 else ""
+    said = (f"<p><b>{_as_html(who)}</b> {_as_html(text) or '(says nothing)'}</p>" for who, text in words)
+    return "\n".join((f"<h2>{_as_html(title)}</h2>", *said))
+
+
+def _as_html(text: str) -> str:
+    return html.escape(_plain_text(text))
 
 
 def _heading(session: list[TurnRecord]) -> dict[str, Any]:

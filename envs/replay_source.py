@@ -16,6 +16,7 @@ from envs.text import UnicodeText, therapist_words
 from envs.turn_record import MISREAD, TurnRecord, plain
 
 TURNS = "turns.jsonl"  # as a training run names it
+EXPECTED = "expected a recording (.jsonl, as /save and RecordTurns write it) or the folder of a training run"
 LESS = (
     "A training run keeps less than a recording: each reply's thought and words, the judges, the reward's parts and the client "
     "after every turn are here; what moved a node (scores, edges, reservoirs) and the sums behind the phase score are not. "
@@ -34,14 +35,28 @@ class Replay:
 def read_replay(run: Path | str) -> Replay:
     """The turns of a recording (a file) or of a training run (its folder, or its turns.jsonl).
 
-    Raises RecordingError with every mistake, and OSError where nothing can be read.
+    Raises RecordingError with every mistake, or with what to name instead.
     """
     path = Path(run)
+    try:
+        found = _read(path)
+    except OSError as error:
+        raise RecordingError([f"{path}: could not be read ({error.strerror}); {EXPECTED}{_beside(path)}"]) from error
+    if not found.turns:
+        raise RecordingError([f"{path}: found no turn; {EXPECTED}{_beside(path)}"])
+    return found
+
+
+def _beside(path: Path) -> str:
+    """The transcript that lies beside a saved game, or beside a name without its ending."""
+    transcript = path.with_suffix(".jsonl")
+    return f": try {transcript}" if path.name and transcript != path and transcript.is_file() else ""
+
+
+def _read(path: Path) -> Replay:
     if path.is_dir():
         if not (path / TURNS).is_file():
-            raise RecordingError(
-                [f"{path}: found no {TURNS}; expected a recorded .jsonl, or the folder of a training run"]
-            )
+            raise RecordingError([f"{path}: found no {TURNS}; {EXPECTED}"])
         path = path / TURNS
     with open(path, "rb") as file:
         first = file.readline()

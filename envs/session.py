@@ -1,8 +1,7 @@
 """icarus/Session-v0: one session of therapy, text in and text out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ from client_graph.catalog import Catalog
 from client_graph.client import ClientGraph
 from client_graph.personhood import Person
 from client_graph.settings import ClientSettings
-from client_graph.state import read_only
-from envs.arguments import conduct_of, render_problems, stage_problems
+from envs.arguments import checked_options, conduct_of, render_problems, stage_problems
 from envs.conduct import Begun, Conduct, Turned, unchanged_on_failure
 from envs.infos import end_told, observation_row, observation_space, observed, row, truth, turn_told
 from envs.rendering import dashboard
+from envs.restoring import kept, restored
 from envs.text import UnicodeText
 from envs.types import Outcome, SessionState, Snapshot
 from envs.voice import ClientVoice
@@ -26,28 +25,36 @@ from judges.protocol import Judge, JudgeFailure, Turn
 from rewards.settings import RewardSettings
 
 RENDER_MODES = ["ansi", "rgb_array", "human"]
-WISHES = ("stage", "strategy", "concern")
 
 
 class SessionEnv(gym.Env[dict[str, Any], str]):
     """One session with a simulated client. Research software: a simulator, not for clinical use.
 
-    Action: the therapist's words (any Unicode text up to 8,000 characters); a leading <think>…</think> is private
-    reasoning, which the judge reads and the client does not hear.
+    Action: the therapist's words (any Unicode text up to 8,000 characters). All that stands before the first </think> is private
+    reasoning, which the judge reads and the client does not hear, also where no <think> opened it: a stray </think> takes
+    what was said before it with it. A <think> that begins the text and never closes leaves nothing said.
 
     Observation: what a therapist could know. `client` the client's words; `turn` completed turns; `session` number from 1;
     `stage` of treatment 1..4; `stance` 0..2 (rapport_building, personhood_assemblage, intervention); `beliefs` (n,) in
     [0, 10], the therapist's own model of the client's node levels (TMoG). The truth is in `info`.
 
-    Reward: the sum of `info["reward_parts"]`, in points. A poor turn gives -6 to 3 and a good one 5 to
-    15 (the composite, in 0 to 10, with stage modifiers and the trends); a phase step +20 or -30, a stage +100 or -150.
+    Reward: the sum of `info["reward_parts"]`, in points. A turn that is scored 0 throughout brings -3.6 to -2.6 on average (-11
+    at worst), one scored 5 brings 5, one scored 8 12.7 to 15.1, one scored 10 16.4 to 19.7 (28.7 at best), by stage of treatment.
+    Beside that, a phase step brings +20 or -30, a stage +100 or -150. The part `ending` settles an early end, over the turns
+    that are not held: 16 points a turn where the session closed well, -6 where the client left, so a client who leaves in
+    turn 5 of 20 costs 90.
 
-    A session can be branched with `snapshot` and `restore`; behind gymnasium.make, reset once before the first restore.
+    A session can be branched with `snapshot` and `restore`, into any environment that was made with the same arguments; behind
+    gymnasium.make, reset once before the first restore.
     AsyncVectorEnv wants `shared_memory=False`: Gymnasium reads shared texts only once.
 
     Episode: truncated after `max_turns` turns; terminated when the client leaves (the alliance falls below 0.6 of what
     the session began with) or the session closes well (three turns in phase D). `reset(options={"same_client": True})`
-    goes on with the same client's next session; `options` may also name `stage`, `strategy` and `concern`.
+    goes on with the same client's next session; `options` may also name `stage`, `strategy` and `concern`. None is no wish:
+    the stage is then that of the environment, strategy and concern are drawn.
+
+    A step that fails changes nothing, and may be taken again: InvalidAction for what nobody can say; JudgeFailed and ClientFailed
+    where judge or voice had no answer; TypeError where one broke its protocol. What judge or voice raise passes through as it is.
 
     Args:
         client: "authored" (offline lines), "silent" (no words), or a ClientVoice.
@@ -63,6 +70,7 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     Raises ValueError naming every argument that has no meaning.
     """
 
+    _treatment = False  # whether sessions are parts of treatments
     metadata = {"render_modes": RENDER_MODES, "render_fps": 1}  # noqa: RUF012  # the name and form are Gymnasium's
 
     def __init__(
@@ -96,16 +104,16 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """A new client, or with `same_client` the next session of the one before. A refused reset changes nothing."""
         same_client, wishes = checked_options(options)
-        kept = self._np_random, self._np_random_seed
+        before = self._np_random, self._np_random_seed
         chance = self.np_random
         try:
             with unchanged_on_failure([chance]):
                 super().reset(seed=seed)
                 begun = self._begin(same_client, {"stage": self.stage, **wishes})
         except BaseException:
-            self._np_random, self._np_random_seed = kept
+            self._np_random, self._np_random_seed = before
             raise
-        self._put(begun.sessions[0])
+        self._session = begun.sessions[0]
         self._show()
         return self._observation(), row(truth(begun, self.catalog), 0)
 
@@ -117,9 +125,6 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
             raise ResetNeeded("same_client needs a session that has ended; reset without it first")
         return self.conduct.begin([self._session.next_state], [self._session.person], [self.np_random])
 
-    def _put(self, session: SessionState) -> None:
-        self._session = session
-
     def evaluate(self, actions: Sequence[str]) -> list[Outcome | JudgeFailure]:
         """What each reply would do to the client as it is now, in order: same client, same chance, nothing changed.
 
@@ -128,12 +133,15 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         session = self._running()
         if isinstance(actions, str):
             raise InvalidAction("found one text; expected a list of replies: evaluate([reply])")
-        return self.conduct.outcomes([(session, action) for action in actions])
+        return self._outcomes([(session, action) for action in actions])
+
+    def _outcomes(self, asked: Sequence[tuple[SessionState, str]]) -> list[Outcome | JudgeFailure]:
+        return self.conduct.outcomes(asked)
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One turn: judge the reply, move the client, let it answer."""
         turned = self.conduct.turn([self._running()], [action], [self.np_random])
-        self._put(turned.sessions[0])
+        self._session = turned.sessions[0]
         self._show()
         return (
             self._observation(),
@@ -150,16 +158,25 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
         """
         if self._session is None:
             raise ResetNeeded("nothing to keep yet; call reset() first")
-        return Snapshot(deepcopy(replace(self._session, tried={})), deepcopy(self.np_random.bit_generator.state))
+        return kept(self._session, self.np_random)
 
     def restore(self, snapshot: Snapshot) -> dict[str, Any]:
-        """Go back to a snapshot, which stays as it is and may be restored again; returns the observation there."""
-        if not isinstance(snapshot, Snapshot):
-            raise TypeError(
-                f"found a {type(snapshot).__name__}; expected what snapshot() or envs.snapshot.from_json returned"
-            )
-        self._put(closed(deepcopy(snapshot.session)))
-        self.np_random.bit_generator.state = deepcopy(snapshot.chance)
+        """Go back to a snapshot, which stays as it is and may be restored again; returns the observation there.
+
+        The environment has to be made with the arguments of the one that gave the snapshot: what goes on is the session, not
+        its rules. What can be seen to differ is refused and changes nothing: TypeError for what is no snapshot, else ValueError
+        naming all of it (a session alone in a treatment or the reverse, more turns than max_turns, a client who does not fit
+        the catalog or whom nobody could be, another kind of generator). `np_random_seed` stays that of the last reset; before
+        any, it is -1, Gymnasium's word for unknown.
+        """
+        never_seeded = self._np_random is None
+        chance = np.random.Generator(np.random.PCG64(0)) if never_seeded else self.np_random
+        (session,) = restored([snapshot], self.conduct, [chance], treatment=self._treatment)
+        with unchanged_on_failure([chance]):
+            chance.bit_generator.state = deepcopy(snapshot.chance)
+        if never_seeded:
+            self.np_random = chance  # and its seed is -1
+        self._session = session
         return self._observation()
 
     @property
@@ -233,27 +250,6 @@ class SessionEnv(gym.Env[dict[str, Any], str]):
     def _observation(self) -> dict[str, Any]:
         assert self._session is not None
         return observation_row(observed([self._session]), 0)
-
-
-def checked_options(options: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
-    """(same_client, wishes for a new client) of the options of a reset. Raises ValueError for what nobody knows."""
-    wishes = dict(options or {})
-    same_client = wishes.pop("same_client", False)
-    if same_client and wishes:
-        raise ValueError(
-            f"found reset options {sorted(wishes)} beside same_client; expected no wish for a known client"
-        )
-    if unknown := set(wishes) - set(WISHES):
-        raise ValueError(f"found reset options {sorted(unknown)}; expected same_client, {', '.join(WISHES)}")
-    return same_client, wishes
-
-
-def closed(session: SessionState) -> SessionState:
-    """The session with its arrays read-only: they are handed out to researchers, so nobody may write into them."""
-    for arrays in (session.state, session.before, session.report, session.next_state):
-        if arrays is not None:
-            read_only(arrays)
-    return session
 
 
 def turn_info(turned: Turned, catalog: Catalog) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from client_graph.client import ClientGraph
 from client_graph.personhood import Person
 from client_graph.settings import ClientSettings
 from client_graph.state import ClientState
-from envs.arguments import conduct_of, number_problems, render_problems, stage_problems
+from envs.arguments import checked_options, conduct_of, number_problems, render_problems, stage_problems
 from envs.conduct import Begun, Conduct, Turned, unchanged_on_failure
 from envs.infos import Columns, end_told, observation_row, observation_space, observed, spread, taken, truth, turn_told
-from envs.session import RENDER_MODES, checked_options, closed, frame, view_of
+from envs.restoring import kept, restored
+from envs.session import RENDER_MODES, frame, view_of
 from envs.text import UnicodeText, therapist_words
 from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState, Snapshot
 from envs.voice import ClientVoice
@@ -102,7 +103,12 @@ class SessionVectorEnv(gym.vector.VectorEnv[dict[str, Any], Sequence[str], np.nd
         self._chances: list[np.random.Generator] = []
         self._seeds: list[int] = []
 
-    # What another kind of sub-environment does in its own way: begin, take a turn, tell of it.
+    # What another kind of sub-environment does in its own way: begin, try replies, take a turn, tell of it.
+
+    _treatment = False  # whether sessions are parts of treatments
+
+    def _outcomes(self, asked: Sequence[tuple[SessionState, str]]) -> list[Outcome | JudgeFailure]:
+        return self.conduct.outcomes(asked)
 
     def _arrive(
         self, states: Sequence[ClientState], people: Sequence[Person], chances: Sequence[np.random.Generator]
@@ -134,13 +140,13 @@ class SessionVectorEnv(gym.vector.VectorEnv[dict[str, Any], Sequence[str], np.nd
             raise ResetNeeded(
                 f"same_client needs sessions that have ended; those of sub-environments {unready} have not"
             )
-        kept = self._chances, self._seeds
+        before = self._chances, self._seeds
         with unchanged_on_failure(self._chances):
             try:
                 self._chances, self._seeds = self._seeded(seed, places)
                 begun = self._begin(places, same_client, {"stage": self.stage, **wishes})
             except BaseException:
-                self._chances, self._seeds = kept
+                self._chances, self._seeds = before
                 raise
         self._keep(places, begun.sessions)
         self._show()
@@ -247,29 +253,40 @@ class SessionVectorEnv(gym.vector.VectorEnv[dict[str, Any], Sequence[str], np.nd
         if isinstance(replies, str) or len(replies) != self.num_envs or any(isinstance(own, str) for own in replies):
             raise InvalidAction(f"expected {self.num_envs} lists of replies, one list a sub-environment")
         asked = [(session, reply) for session, own in zip(self._sessions, replies, strict=True) for reply in own]
-        found = iter(self.conduct.outcomes(asked))
+        found = iter(self._outcomes(asked))
         return [[next(found) for _ in own] for own in replies]
 
     def snapshot(self) -> tuple[Snapshot, ...]:
         """Every session and its generator, as SessionEnv.snapshot; `restore` goes on from there, byte for byte."""
         if not self._sessions:
             raise ResetNeeded("nothing to keep yet; call reset() first")
-        return tuple(
-            Snapshot(deepcopy(replace(session, tried={})), deepcopy(chance.bit_generator.state))
-            for session, chance in zip(self._sessions, self._chances, strict=True)
-        )
+        return tuple(map(kept, self._sessions, self._chances))
 
     def restore(self, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        """Go back to what `snapshot` returned, which stays as it is; returns the observations there."""
-        if len(snapshots) != self.num_envs or not all(isinstance(each, Snapshot) for each in snapshots):
+        """Go back to what `snapshot` returned, which stays as it is; returns the observations there.
+
+        As SessionEnv.restore: all of them or, with an error that names all that is wrong, none. Where an end begins anew at
+        once (SameStep) nobody's session is ever over, so one that is over is refused there.
+        """
+        if isinstance(snapshots, Snapshot) or len(snapshots) != self.num_envs:
             raise TypeError(f"expected {self.num_envs} snapshots, as snapshot() returned them")
-        if not self._sessions:
-            self._chances, self._seeds = self._seeded(None, np.arange(self.num_envs))
-        sessions = [closed(deepcopy(each.session)) for each in snapshots]
-        for chance, each in zip(self._chances, snapshots, strict=True):
-            chance.bit_generator.state = deepcopy(each.chance)
-        self._sessions, self._observations = sessions, observed(sessions)
-        self._over[:] = [session.over for session in sessions]
+        chances, seeds = self._chances, self._seeds
+        if not chances:
+            chances, seeds = [np.random.Generator(np.random.PCG64(0)) for _ in snapshots], [-1] * self.num_envs
+        sessions = restored(snapshots, self.conduct, chances, treatment=self._treatment)
+        over = np.array([session.over for session in sessions])
+        if self.autoreset_mode == AutoresetMode.SAME_STEP and over.any():
+            raise ValueError(
+                f"the sessions of sub-environments {np.flatnonzero(over).tolist()} are over; expected sessions that go on, as "
+                "SameStep begins anew at once. Nothing was changed"
+            )
+        seen = observed(sessions)
+        with unchanged_on_failure(chances):
+            for chance, each in zip(chances, snapshots, strict=True):
+                chance.bit_generator.state = deepcopy(each.chance)
+        self._chances, self._seeds = chances, seeds
+        self._sessions, self._observations = sessions, seen
+        self._over[:] = over
         return self._observation()
 
     def client_view(self, place: int) -> ClientGraph:
@@ -307,7 +324,7 @@ class SessionVectorEnv(gym.vector.VectorEnv[dict[str, Any], Sequence[str], np.nd
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The seed of each generator."""
+        """The seed of each generator; -1 where it is not known, as after a restore before any reset."""
         return tuple(self._seeds)
 
     def _at(self, places: np.ndarray) -> list[np.random.Generator]:

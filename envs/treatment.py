@@ -1,5 +1,6 @@
 """icarus/Treatment-v0: a treatment of many sessions, text in and text out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from envs.conduct import Begun
 from envs.course import Treated, Treatments
 from envs.infos import end_told, row, truth, turn_told
 from envs.session import RENDER_MODES, SessionEnv
+from envs.types import Outcome, SessionState
 from envs.voice import ClientVoice
-from judges.protocol import Judge
+from judges.protocol import Judge, JudgeFailure
 from rewards.settings import RewardSettings
 
 MAX_SESSIONS = 26  # half a year of weekly sessions (Howard et al. 1986)
@@ -28,12 +30,15 @@ class TreatmentEnv(SessionEnv):
     - Terminated when the treatment ends: as `planned` (two sessions of stage 4), or because the client `left` (walked out)
       or `dropped_out` (came no more). Truncated at `max_sessions` (`session_limit`). `info["treatment_ending"]` says which.
     - The reward part `ending` settles an early end: 16 points for each turn that was not needed, -6 for each that was not
-      held because the client went away, over the sessions that were agreed on.
+      held because the client went away, over the sessions that were agreed on. `evaluate` tells it as `step` pays it: whether
+      the client would come again is told too, as the same chance decides.
 
     Args:
         max_sessions: sessions agreed on, a week apart.
         course: life between sessions, drop-out and the planned ending.
     """
+
+    _treatment = True
 
     def __init__(
         self,
@@ -62,12 +67,12 @@ class TreatmentEnv(SessionEnv):
         self.treatments = Treatments(conduct, int(max_sessions), course or CourseSettings())
 
     def _begin(self, same_client: bool, wishes: dict[str, Any]) -> Begun:
-        if same_client:
-            raise ValueError(
-                "found the option same_client; expected none: a treatment goes on with its client by itself"
-            )
+        expect_no_same_client(same_client)
         states, people = self.conduct.newcomers([self.np_random], **wishes)
         return self.treatments.begin(states, people, [self.np_random])
+
+    def _outcomes(self, asked: Sequence[tuple[SessionState, str]]) -> list[Outcome | JudgeFailure]:
+        return self.treatments.outcomes(asked)
 
     def step(self, action: str) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
         """One turn, and where it was the session's last, the week after it."""
@@ -81,6 +86,12 @@ class TreatmentEnv(SessionEnv):
             bool(treated.truncated[0]),
             treatment_info(treated, self.catalog),
         )
+
+
+def expect_no_same_client(same_client: bool) -> None:
+    """Raise ValueError where the option is set."""
+    if same_client:
+        raise ValueError("found the option same_client; expected none: a treatment goes on with its client by itself")
 
 
 def treatment_problems(max_sessions: Any, course: Any) -> list[str]:

@@ -16,10 +16,10 @@ from envs.conduct import Begun
 from envs.course import Treated, Treatments
 from envs.infos import Columns, truth, turn_told
 from envs.session_vector import Landed, SessionVectorEnv, vector_problems
-from envs.treatment import MAX_SESSIONS, session_told, treatment_problems
-from envs.types import SessionState
+from envs.treatment import MAX_SESSIONS, expect_no_same_client, session_told, treatment_problems
+from envs.types import Outcome, SessionState
 from envs.voice import ClientVoice
-from judges.protocol import Judge
+from judges.protocol import Judge, JudgeFailure
 from rewards.settings import RewardSettings
 
 
@@ -29,6 +29,8 @@ class TreatmentVectorEnv(SessionVectorEnv):
     `infos["session_ended"]` holds columns for those whose session the step has ended, `infos["_session_ended"]` says whose.
     Research software: a simulator, not for clinical use.
     """
+
+    _treatment = True
 
     def __init__(
         self,
@@ -61,16 +63,16 @@ class TreatmentVectorEnv(SessionVectorEnv):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """New treatments everywhere, or where the option `reset_mask` is true; a refused reset changes nothing."""
-        if (options or {}).get("same_client"):
-            raise ValueError(
-                "found the option same_client; expected none: a treatment goes on with its client by itself"
-            )
+        expect_no_same_client((options or {}).get("same_client", False))
         return super().reset(seed=seed, options=options)
 
     def _arrive(
         self, states: Sequence[ClientState], people: Sequence[Person], chances: Sequence[np.random.Generator]
     ) -> Begun:
         return self.treatments.arrive(states, people, chances)
+
+    def _outcomes(self, asked: Sequence[tuple[SessionState, str]]) -> list[Outcome | JudgeFailure]:
+        return self.treatments.outcomes(asked)
 
     def _land(
         self, sessions: Sequence[SessionState], replies: Sequence[str], chances: Sequence[np.random.Generator]

@@ -12,7 +12,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -67,6 +67,9 @@ class Disturbance:
 
     def acted(self, action: Any) -> None:
         """With the action that was just taken, which the environment has no right to any more."""
+
+    def stop(self) -> None:
+        """When the run is over, however it ended."""
 
 
 def check_twins(
@@ -152,6 +155,7 @@ def _run(
     except Exception as error:
         disturbance.findings.append(f"seed {seed}, {disturbance.name}, step {len(events)}: {_told(error)}")
     finally:
+        disturbance.stop()
         env.close()
     return events, disturbance.findings
 
@@ -231,6 +235,9 @@ def _wrong_dtypes(space: spaces.Space[Any], value: Any, where: str) -> Iterator[
     if isinstance(space, spaces.Dict) and isinstance(value, dict):
         for name, part in space.spaces.items():
             yield from _wrong_dtypes(part, value.get(name), f"{where}[{name!r}]")
+    elif isinstance(space, spaces.Tuple) and isinstance(value, tuple | list):
+        for i, (part, own) in enumerate(zip(space.spaces, value, strict=False)):
+            yield from _wrong_dtypes(part, own, f"{where}[{i}]")
     elif isinstance(space, spaces.Box | spaces.MultiBinary | spaces.MultiDiscrete):
         found = getattr(value, "dtype", type(value).__name__)
         if found != space.dtype:
@@ -262,14 +269,20 @@ class _Neighbour(Disturbance):
     make_env: MakeEnv | None = None
     actions: Sequence[Any] = ()
     beside: Iterator[Any] | None = None
+    neighbour: Env | None = None
 
     def start(self, env: Env, seed: int) -> None:
         assert self.make_env is not None
-        self.beside = _played(self.make_env(), seed + 1_000, self.actions, Disturbance("beside"))
+        self.neighbour = self.make_env()
+        self.beside = _played(self.neighbour, seed + 1_000, self.actions, Disturbance("beside"))
 
     def before(self, env: Env, step: int, over: bool) -> None:
         assert self.beside is not None
         next(self.beside, None)
+
+    def stop(self) -> None:
+        if self.neighbour is not None:
+            self.neighbour.close()
 
 
 @dataclass
@@ -285,7 +298,7 @@ class _Scribble(Disturbance):
 
 
 def scribble(value: Any) -> None:
-    """Write over every array, list and dict in `value` that can be written into."""
+    """Write over every array, list and dict in `value` that can be written into, also where a dataclass holds them."""
     if isinstance(value, dict):
         for part in value.values():
             scribble(part)
@@ -295,6 +308,9 @@ def scribble(value: Any) -> None:
             scribble(part)
         if isinstance(value, list):
             value.clear()
+    elif is_dataclass(value) and not isinstance(value, type):
+        for part in fields(value):
+            scribble(getattr(value, part.name, None))
     elif isinstance(value, np.ndarray) and value.flags.writeable:
         value[...] = np.zeros((), value.dtype) if value.dtype == object else np.ones((), value.dtype)
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from client_graph.course import Course
 from client_graph.personhood import Person
+from client_graph.session import Measures, SessionReport
 from client_graph.state import ClientState
 from client_graph.turn import TurnReport
+from envs.equality import first_difference
 from judges.protocol import Judgement, Turn
 from rewards.parts import RewardParts
 
@@ -50,9 +52,31 @@ class ClientFailed(SessionsFailed):
     """The client's voice gave no words."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one reply would do to the client as it is now: nothing has been changed yet."""
+class _ToTheBit:
+    """Equal is equal to the bit; arrays have no single truth to compare by."""
+
+    def __eq__(self, other: object) -> bool:
+        return first_difference(self, other) is None if type(other) is type(self) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # what it holds are arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Week(_ToTheBit):
+    """What would follow a session of a treatment: its course a week later and the client who would come."""
+
+    course: Course
+    arriving: ClientState
+    ending: str | None  # "planned", "dropped_out", "left", "session_limit"; None where a next session begins
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome(_ToTheBit):
+    """What one reply would do to the client as it is now, and what `step` would pay for it: nothing has been changed yet.
+
+    Where the reply ends the session, `parts` hold what that is worth: a stage gained or lost, the turns that are not held, and
+    in a treatment the sessions that are not held. Only the client's next words are not known. Arrays are of one client (1, ...).
+    """
 
     reasoning: str
     utterance: str
@@ -61,15 +85,21 @@ class Outcome:
     report: TurnReport
     parts: RewardParts
     composite: float  # the stage-weighted composite, in [0, 10], whatever the reward's scales
+    measures: Measures  # of the client after the reply
+    turns_in_integration: int  # up to this reply and with it, without a break
+    ending: str | None = None  # "left", "closed_well", "turn_limit"; None while the session goes on
+    next_state: ClientState | None = None  # the client at their next session, and
+    ended: SessionReport | None = None  # what this one showed as a whole, where it would be over
+    week: Week | None = None  # in a treatment, where the session would be over
 
     @property
     def reward(self) -> float:
-        """The sum of the reward parts."""
+        """The sum of the reward parts: to the bit what `step` pays for this reply."""
         return float(self.parts.total[0])
 
 
-@dataclass
-class SessionState:
+@dataclass(eq=False)
+class SessionState(_ToTheBit):
     """A running session: the client, the words so far, the counters. Replaced as a whole by a step, never half."""
 
     state: ClientState
@@ -88,9 +118,9 @@ class SessionState:
     tried: dict[str, Outcome] = field(default_factory=dict)  # replies already judged at this very turn
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A session and the environment's generator, as they stood."""
+@dataclass(frozen=True, eq=False)
+class Snapshot(_ToTheBit):
+    """A session and the environment's generator, as they stood. Equal to another that holds the same bits."""
 
     session: SessionState
     chance: Any  # the state of numpy's bit generator

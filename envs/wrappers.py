@@ -42,11 +42,16 @@ class DialogueHistory(gym.ObservationWrapper[Any, Any, Any], RecordConstructorAr
     def __init__(self, env: gym.Env[Any, Any], length: int = 8) -> None:
         RecordConstructorArgs.__init__(self, length=length)
         gym.ObservationWrapper.__init__(self, env)
+        spaces = _spaces(env)
         if length < 1:
             raise ValueError(f"found length {length}; expected at least 1 exchange")
+        if not env.has_wrapper_attr("history"):
+            raise TypeError(
+                f"found {env.unwrapped}, which has no history of what was said; expected icarus/Session-v0 or Treatment-v0"
+            )
         self.length = length
         exchange = Dict(client=UnicodeText(), therapist=UnicodeText())
-        self.observation_space = Dict({**_spaces(env), "history": SequenceSpace(exchange)})
+        self.observation_space = Dict({**spaces, "history": SequenceSpace(exchange)})
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
         """The observation with the exchanges before it."""

@@ -17,6 +17,7 @@ from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
 from envs.play import Game
 from envs.play_files import SavedGameError, played_of, read_game
+from envs.play_pages import limits_of
 from envs.recording import read_recording
 from envs.session import SessionEnv
 from envs.snapshot import to_json
@@ -114,6 +115,16 @@ def test_a_trial_tells_what_the_reply_then_does() -> None:
     assert f"reward {game.turns[0].reward:+.2f}" in tried
     assert "it would be a rupture" in tried
     assert game.turns[0].record["after"]["rupture"]
+
+
+def test_a_trial_of_the_last_reply_tells_the_end(tmp_path: Path) -> None:
+    game, _ = played([POOR] * 20)
+    last = len(game.turns)
+    _, page = played([*[POOR] * (last - 1), f"/try {POOR}"])
+    assert f"reward {game.turns[-1].reward:+.2f}" in page
+    assert f"the client would leave: {game.turns[-1].parts['ending']:+.1f} of the reward for the turns not held" in page
+    _, page = played([f"/try {GOOD}"], new_env(max_turns=1))
+    assert "it is its last turn" in page
 
 
 def test_a_saved_game_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -222,7 +233,7 @@ def test_ctrl_c_in_the_middle_of_a_turn_leaves_all_of_it_or_nothing(monkeypatch:
     def stopped(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    for place in ("envs.play.record_of", "envs.session.SessionEnv.step"):
+    for place in ("envs.play_standing.record_of", "envs.session.SessionEnv.step"):
         with monkeypatch.context() as patch:
             patch.setattr(place, stopped)
             game, page = played([GOOD])
@@ -335,6 +346,32 @@ def test_a_treatment_goes_on_by_itself(tmp_path: Path) -> None:
     assert kept(back) == kept(game)
 
 
+def test_what_the_offline_client_and_judge_cannot_do_is_said_before_the_first_words() -> None:
+    _, page = played([])
+    flat = " ".join(page.split())
+    assert flat.index("chosen by how your reply was judged to land, not by what you asked") < flat.index("You are the")
+    assert "The offline judge is a floor" not in flat  # a scripted judge is none
+    assert "The offline judge is a floor" in limits_of("silent", "embedding")
+    _, page = played([], new_env(client="silent"))
+    assert "The offline client" not in page
+
+
+def test_silence_is_said_to_harm_with_the_offline_judge() -> None:
+    _, page = played(["/help"])
+    (line,) = (line for line in page.splitlines() if line.startswith("  /silent"))
+    assert "0 of 10, which harms" in line
+    assert len(line) <= 100
+
+
+def test_what_an_early_end_costs_is_told_in_its_turn() -> None:
+    game, page = played([POOR] * 20 + ["/why"])
+    cost = game.turns[-1].parts["ending"]
+    assert cost < 0.0
+    assert f"{cost:+.1f} of it for the turns not held" in page
+    assert "ending" in page[page.index("Turn ") :]
+    assert "broken off (-)" in page
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -419,3 +456,34 @@ def test_replay_makes_the_page_beside_the_recording(tmp_path: Path, capsys: pyte
     with pytest.raises(SettingsError, match=r"bad\.jsonl"):
         cli_play.run_replay(asked("replay", str(tmp_path / "bad.jsonl"), "--out", str(tmp_path / "bad.html")))
     assert not (tmp_path / "bad.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "t.json",
+            r"t\.json: found no turn; expected a recording \(\.jsonl.*the folder of a training run.*try .*t\.jsonl",
+        ),
+        ("t", r"t: could not be read \(No such file.*expected a recording.*try .*t\.jsonl"),
+        ("nowhere.jsonl", r"nowhere\.jsonl: could not be read \(No such file or directory\); expected a recording"),
+        (".", r"found no turns\.jsonl; expected a recording"),
+    ],
+)
+def test_what_is_no_recording_is_one_sentence_with_what_to_try(
+    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played([GOOD], save=tmp_path / "t")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=told) as error:
+        cli_play.run_replay(asked("replay", name, "--out", "page.html"))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_or_a_game_that_has_no_place_is_one_sentence(tmp_path: Path) -> None:
+    played([GOOD], save=tmp_path / "t")
+    with pytest.raises(SettingsError, match=r"found no folder .*nowhere; make it, or name another page"):
+        cli_play.run_replay(asked("replay", str(tmp_path / "t.jsonl"), "--out", str(tmp_path / "nowhere" / "t.html")))
+    with pytest.raises(SettingsError, match=r"nowhere\.json: could not be read \(No such file"):
+        cli_play.run_play(asked("play", "--resume", str(tmp_path / "nowhere")))

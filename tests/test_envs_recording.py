@@ -19,6 +19,7 @@ from client_graph.names import DIMENSIONS
 from dapt.turn import Session
 from envs.recording import RecordingError, RecordTurns, dapt_sessions, read_recording, read_turns
 from envs.session import SessionEnv
+from envs.snapshot import to_json
 from envs.treatment import TreatmentEnv
 from envs.turn_record import LONGEST, TurnRecord, plain
 from judges.protocol import Exchange, JudgeFailure
@@ -188,6 +189,28 @@ def test_a_step_that_fails_is_no_turn(tmp_path: Path) -> None:
     assert len(read_turns(tmp_path / "t.jsonl")) == 1
 
 
+class Full:
+    """A file that takes a hundred bytes, and then fails."""
+
+    def __init__(self, file: Any, why: BaseException) -> None:
+        self.file, self.why, self.room = file, why, 100
+
+    def __enter__(self) -> "Full":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> int:
+        if not self.room:
+            raise self.why
+        self.room = 0
+        return int(self.file.write(data[:100]))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
 def test_a_line_that_did_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.jsonl"
     env = RecordTurns(session(), path)
@@ -195,28 +218,70 @@ def test_a_line_that_did_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pyte
     env.step("One.")
     whole = path.read_bytes()
 
-    class Full:
-        def __init__(self, file: Any) -> None:
-            self.file = file
+    stood, mark = env.unwrapped.client_view, to_json(env.unwrapped.snapshot())
+    for failure in (OSError(28, "No space left on device"), KeyboardInterrupt()):
+        with monkeypatch.context() as patch:
+            patch.setattr("builtins.open", lambda *args, _open=open, why=failure, **kw: Full(_open(*args, **kw), why))
+            with pytest.raises(type(failure)):
+                env.step("Two.")
+        assert path.read_bytes() == whole
+        assert env.unwrapped.client_view.state.same_as(stood.state)
+        assert to_json(env.unwrapped.snapshot()) == mark
+    env.step("Two.")
+    first, second = read_turns(path)
+    assert (second.turn, second.client) == (2, first.after.client)
 
-        def __enter__(self) -> "Full":
-            return self
 
-        def __exit__(self, *_: object) -> None:
-            self.file.close()
+@pytest.mark.parametrize(
+    ("place", "max_turns"),
+    [("turn_facts", 4), ("therapist_words", 1), ("TurnRecord", 4), ("_append", 1), ("os.fsync", 1)],
+)
+def test_a_step_that_is_stopped_is_no_turn(
+    place: str, max_turns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
 
-        def write(self, data: bytes) -> None:
-            self.file.write(data[:100])
-            raise OSError(28, "No space left on device")
+    path = tmp_path / "t.jsonl"
+    env = RecordTurns(session(max_turns=max_turns), path)
+    env.reset(seed=1)
+    mark = to_json(env.unwrapped.snapshot())
+    with monkeypatch.context() as patch:
+        patch.setattr(f"envs.recording.{place}", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            env.step("One.")
+    assert to_json(env.unwrapped.snapshot()) == mark
+    assert not path.exists() or path.read_bytes() == b""
+    env.step("One.")
+    assert [turn.turn for turn in read_turns(path)] == [1]
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.file, name)
+
+def test_an_end_of_a_session_in_a_treatment_is_taken_back_with_the_week(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = RecordTurns(TreatmentEnv(catalog=CATALOG, judge=ScriptedJudge(varied), max_turns=1), tmp_path / "t.jsonl")
+    env.reset(seed=1)
+    mark = to_json(env.unwrapped.snapshot())
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", lambda *args, _open=open, **kw: Full(_open(*args, **kw)))
+        patch.setattr("os.fsync", full)
         with pytest.raises(OSError, match="No space"):
-            env.step("Two.")
-    assert path.read_bytes() == whole
+            env.step("One.")
+    assert to_json(env.unwrapped.snapshot()) == mark
+    env.step("One.")
+    (turn,) = read_turns(tmp_path / "t.jsonl")
+    assert (turn.session, turn.turn) == (1, 1)
+
+
+def test_an_environment_without_dialogue_is_refused_at_once(tmp_path: Path) -> None:
+    import envs  # noqa: F401  # registers the ids
+
+    with pytest.raises(TypeError, match=r"no dialogue to record; expected icarus/Session-v0"):
+        RecordTurns(gymnasium.make("icarus/Skills-v0", catalog=CATALOG), tmp_path / "t.jsonl")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_torn_last_line_is_said_and_left_out(four: tuple[Path, tuple[TurnRecord, ...]], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import hashlib
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -153,6 +154,21 @@ def test_the_page_carries_everything_and_may_load_nothing(treatment: Path) -> No
     assert "not for clinical use" in replay_page(read_turns(treatment))
 
 
+def test_what_was_said_is_there_without_scripts(treatment: Path, nasty: list[TurnRecord]) -> None:
+    turns = read_turns(treatment)
+    plain = re.search(r"<noscript>(.*?)</noscript>", replay_page(turns), re.DOTALL)
+    assert plain is not None
+    lines = [html.unescape(line) for line in re.findall(r"<p><b>.*?</b> (.*?)</p>", plain[1])]
+    assert lines[:7] == [
+        text for turn in turns[:3] for text in (turn.client, turn.therapist)
+    ] + [turns[2].after.client]  # fmt: skip
+    assert len(re.findall("<h2>", plain[1])) == 4
+    assert len(plain[0]) < 0.2 * len(replay_page(turns))
+    wild = Parsed(replay_page(nasty))
+    assert [tag for tag, _ in wild.tags].count("b") == len(lines)
+    assert NASTY[0] in "".join(wild.inside[""])
+
+
 def test_nasty_words_stay_words(nasty: list[TurnRecord]) -> None:
     page = replay_page(nasty, notes=NASTY)
     page.encode()
@@ -243,7 +259,7 @@ def test_a_torn_line_is_said_on_the_page(treatment: Path, training_run: Path, tm
 def test_what_is_no_run_is_refused_in_one_error(tmp_path: Path, training_run: Path) -> None:
     with pytest.raises(RecordingError, match=r"no turns\.jsonl"):
         read_replay(tmp_path)
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(RecordingError, match=r"nowhere\.jsonl: could not be read"):
         read_replay(tmp_path / "nowhere.jsonl")
     lines = (training_run / "turns.jsonl").read_text(encoding="utf-8").splitlines()
     broken = json.loads(lines[1])
@@ -374,6 +390,32 @@ def test_words_that_would_be_markup_are_shown_as_words(
     assert browser.js(OVERFLOW) <= 0
     assert browser.complaints == []
     assert browser.requests == [path.resolve().as_uri()]
+
+
+def test_without_scripts_the_words_are_on_the_screen(browser: Browser, page: Path, treatment: Path) -> None:
+    first = read_turns(treatment)[0]
+    browser.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.ask("Page.navigate", url=page.resolve().as_uri())
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('noscript p') !== null")
+        shown = browser.js("document.body.innerText")
+    finally:
+        browser.ask("Emulation.setScriptExecutionDisabled", value=False)
+    assert first.client in shown
+    assert first.therapist in shown
+
+
+def test_an_early_end_is_explained(browser: Browser, treatment: Path, tmp_path: Path) -> None:
+    first = read_turns(treatment)[0]
+    for points, told in ((-96.0, "the client left"), (160.0, "what had to be done was done")):
+        turn = first.model_copy(update={"reward_parts": first.reward_parts | {"ending": points}})
+        path = tmp_path / f"{points}.html"
+        path.write_text(replay_page([turn]), encoding="utf-8")
+        browser.open(path)
+        browser.js(OPEN_ALL)
+        shown = browser.js(TEXT)
+        assert "turns not held" in shown
+        assert told in shown
 
 
 def test_a_phone_reads_it_without_sideways_scrolling(browser: Browser, page: Path) -> None:

@@ -75,10 +75,27 @@ def test_an_observation_tells_stage_turn_and_session_as_they_are() -> None:
 
 
 def test_without_noise_the_therapist_sees_the_signals_and_feels_the_composite() -> None:
-    env = begun(signal_noise=0.0, felt_noise=0.0)
+    env = begun(signal_noise=0.0, felt_noise=0.0, judge=ResponseModel(ResponseSettings(markers=False)))
     observation, _, _, _, info = env.step(random_action())
     assert observation[:5] == pytest.approx(info["signals"], abs=1e-6)
     assert observation[5] == pytest.approx(info["composite"], abs=1e-6)
+
+
+def test_what_the_client_does_is_seen_on_top_and_an_open_client_is_still_seen_to_open() -> None:
+    env = SkillsEnv(stage=4, signal_noise=0.0)
+    model, beyond, markers = env.sessions.response, 0, set()
+    observation, info = env.reset(seed=2)
+    while True:
+        place = model.markers.index(info["marker"])
+        without = observation[:5] - model.tables.marker_signs[place]
+        assert np.clip(without, 0.0, 10.0) == pytest.approx(info["signals"], abs=1e-5)
+        beyond += int((without > 10.1).any())
+        markers.add(info["marker"])
+        observation, _, terminated, truncated, info = env.step(held_to_the_truth(env, observation))
+        if terminated or truncated:
+            break
+    assert beyond
+    assert len(markers) >= 3
 
 
 def test_the_same_seed_gives_the_same_session_and_another_one_another() -> None:
@@ -115,8 +132,23 @@ def test_the_error_names_dimension_and_value() -> None:
     env = begun()
     wrong = np.zeros(12)
     wrong[DIMENSIONS.index("tenderness")] = 1.5
-    with pytest.raises(InvalidAction, match=r"tenderness of session 0 is 1\.5.*\[0, 1\]"):
+    with pytest.raises(InvalidAction, match=r"found tenderness is 1\.5; expected 12 numbers in .*\[0, 1\]"):
         env.step(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (None, "of type NoneType"), ("", "of type str"), ({}, "of type dict"), ([None] * 12, "of type array of object"),
+        (np.zeros(12, dtype=bool), "of type array of bool"), (np.zeros(11), r"of shape \(11,\)"),
+        (np.full(12, np.nan), "^found nan on every dimension; expected"),
+        (np.array([0.0] * 10 + [np.nan, 2.0]), "^found tenderness is nan, artfulness is 2.0; expected"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_error_says_in_one_sentence_what_was_found(wrong: object, told: str) -> None:
+    with pytest.raises(InvalidAction, match=told):
+        begun().step(wrong)  # type: ignore[arg-type]
 
 
 def test_emphasis_over_the_budget_counts_as_much_as_the_same_scaled_down_to_it() -> None:
@@ -178,7 +210,7 @@ def test_a_client_who_is_interpreted_at_leaves() -> None:
 
 
 def test_a_session_closes_well_after_three_turns_in_integration() -> None:
-    env = SkillsEnv(stage=4)
+    env = SkillsEnv(stage=4, judge=ResponseModel(ResponseSettings(day_spread=0.0)))
     observation, _ = env.reset(seed=2)
     in_integration, info = 0, {}
     for _ in range(20):

@@ -14,13 +14,24 @@ from client_graph.names import CONFIGS, DIMENSIONS, PHASES, SIGNALS
 from client_graph.tables import TableError
 from envs.skills import Moment, ResponseModel, ResponseSettings
 from envs.skills.evaluation import best_constant, evaluate
-from envs.skills.policies import CLINICIANS, Knowing, RandomPolicy, emphasis_on, single_minded
+from envs.skills.policies import (
+    ANSWERS,
+    FOUR_CONSTANTS,
+    Clinician,
+    Knowing,
+    RandomPolicy,
+    emphasis_on,
+    single_minded,
+    told,
+)
 from envs.skills.rows import read_response_rows
 from rewards.tables import load_reward_tables
 
 MODEL = ResponseModel()
-QUIET = ResponseModel(ResponseSettings(score_noise=0.0))
-CLINICIAN, BLIND_TO_STAGE, BLIND_TO_PHASE, ORACLE = CLINICIANS
+STILL = ResponseSettings(score_noise=0.0, day_spread=0.0, markers=False)
+QUIET = ResponseModel(STILL)
+CLINICIAN, TOLD_PHASE = Clinician(), Clinician(knows_phase=True)
+MARKERS = MODEL.markers
 TURN = {name: d for d, name in enumerate(DIMENSIONS)}
 
 
@@ -162,8 +173,9 @@ def test_the_noise_has_the_spread_that_is_asked_for_and_no_bias() -> None:
     n = 4_000
     now = moment()
     many = Moment(*(np.repeat(column, n, axis=0) for column in now[:-1]), np.arange(n, dtype=np.uint64) * 7_919)
-    errors = MODEL.scores(np.full((n, 12), 0.2), many) - QUIET.scores(np.full((1, 12), 0.2), now)
-    assert errors.std() == pytest.approx(MODEL.settings.score_noise, rel=0.03)
+    noisy = ResponseModel(ResponseSettings(day_spread=0.0, markers=False))
+    errors = noisy.scores(np.full((n, 12), 0.2), many) - QUIET.scores(np.full((1, 12), 0.2), now)
+    assert errors.std() == pytest.approx(noisy.settings.score_noise, rel=0.03)
     assert abs(errors.mean()) < 0.02
     assert abs(np.corrcoef(errors.T) - np.eye(12)).max() < 0.08
 
@@ -178,32 +190,102 @@ def test_the_tables_are_read_whole_and_all_their_mistakes_are_told_at_once(tmp_p
     (broken / "skills_needs.csv").write_text("\n".join([*needs[:-1], needs[1]]) + "\n")
     spill = (broken / "skills_spill.csv").read_text()
     (broken / "skills_spill.csv").write_text(spill + "safety,safety,1.0,design: no\n")
+    markers = (broken / "skills_markers.csv").read_text()
+    (broken / "skills_markers.csv").write_text(markers[: markers.index("wondering")])
     with pytest.raises(TableError) as caught:
         read_response_rows(broken)
-    told = str(caught.value)
-    assert "(1, 'attunement') stands more than once" in told
-    assert "no row for (4, 'artfulness')" in told
-    assert "safety onto itself" in told
+    said = str(caught.value)
+    assert "(1, 'attunement') stands more than once" in said
+    assert "no row for (4, 'artfulness')" in said
+    assert "safety onto itself" in said
+    assert "odds of phase_a sum to 0.98; expected 1" in said
+    assert "marker 'wondering' does not exist" in said
+
+
+def crowd(n: int, phase: str = "B", turn: int = 0) -> Moment:
+    now = moment(2, phase)
+    many = Moment(*(np.repeat(column, n, axis=0) for column in now[:-1]), np.arange(n, dtype=np.uint64) * 7_919)
+    return many._replace(turn=np.full(n, turn))
+
+
+def test_a_day_is_good_or_bad_for_all_that_is_said_in_the_session() -> None:
+    n = 4_000
+    days = ResponseModel(ResponseSettings(score_noise=0.0, markers=False))
+    some = np.full((n, 12), 0.2)
+    first, later = (days.scores(some, crowd(n, turn=turn)) - QUIET.scores(some, crowd(n)) for turn in (0, 7))
+    assert np.ptp(first, axis=1) == pytest.approx(0.0, abs=1e-12)
+    assert (first == later).all()
+    assert first[:, 0].std() == pytest.approx(days.settings.day_spread, rel=0.05)
+    assert abs(first.mean()) < 0.05
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_markers_come_by_the_odds_of_the_phase_and_anew_at_every_turn(phase: str) -> None:
+    n = 20_000
+    first, second = (MODEL.marker(crowd(n, phase, turn)) for turn in (3, 4))
+    odds = [getattr(row, f"phase_{phase.lower()}") for row in MODEL.rows.markers]
+    assert np.bincount(first, minlength=len(MARKERS)) / n == pytest.approx(odds, abs=0.015)
+    assert (first == second).mean() == pytest.approx(sum(p * p for p in odds), abs=0.015)
+
+
+def test_a_marker_moves_the_needs_as_its_rows_say() -> None:
+    many = crowd(2_000)
+    marker, needs, still = MODEL.marker(many), MODEL.needs(many), QUIET.needs(many)
+    assert set(marker.tolist()) == set(range(len(MARKERS)))
+    moved = np.zeros((len(MARKERS), 12))
+    for row in MODEL.rows.marker_needs:
+        moved[MARKERS.index(row.marker), TURN[row.dimension]] = row.shift
+    assert needs == pytest.approx(np.clip(still + moved[marker], 0.0, 1.0), abs=1e-12)
+    assert (moved[0] == 0.0).all()
+
+
+def test_no_two_markers_look_or_ask_alike() -> None:
+    signs, asked = MODEL.tables.marker_signs, MODEL.tables.marker_needs
+    for i in range(len(MARKERS)):
+        for j in range(i):
+            assert np.linalg.norm(signs[i] - signs[j]) >= 2.5
+            assert np.abs(asked[i] - asked[j]).max() >= 0.6
+    assert tuple(ANSWERS) == MARKERS
+
+
+@pytest.mark.parametrize(
+    ("signals", "marker"),
+    [
+        ([8.4, 9.1, 3.6, 2.4, 0.0], "reaching"),
+        ([4.4, 3.1, 4.1, 3.4, 0.0], "withdrawing"),
+        ([6.9, 6.6, 7.1, 4.9, 0.0], "confronting"),
+        ([6.9, 6.6, 3.6, 2.9, 4.5], "flooded"),
+        ([5.4, 7.1, 3.6, 5.9, 0.0], "distancing"),
+        ([9.9, 6.1, 2.1, 2.4, 0.0], "wondering"),
+        ([6.9, 6.1, 3.6, 2.9, 0.0], "steady"),
+    ],
+)
+def test_a_clinician_reads_what_the_client_does(signals: list[float], marker: str) -> None:
+    seen = np.array([[*signals, 6.0, 2, 8, 1, 1]])
+    weight = CLINICIAN.weigh(seen, np.array([1]))[0, 1]
+    assert MARKERS[int(weight.argmax())] == marker
+    assert weight.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.many
 def test_the_therapists_stand_in_order_and_no_constant_keeps_up() -> None:
     each, seed = 48, 5
-    random = evaluate(RandomPolicy(np.random.default_rng(0)), each, seed)
-    constant = evaluate(best_constant(np.random.default_rng(0), generations=8, candidates=48, each=4), each, seed)
-    clinician, no_stage, no_phase, oracle = (evaluate(policy, each, seed) for policy in CLINICIANS)
-    knowing = evaluate(
-        lambda envs: Knowing(envs.sessions.response, lambda: envs.sessions.moment, load_reward_tables().weights),
-        each,
-        seed,
+
+    def worth(policy: object) -> float:
+        return evaluate(policy, each, seed).mean()[0]  # type: ignore[arg-type]
+
+    random = worth(RandomPolicy(np.random.default_rng(0)))
+    constant = worth(best_constant(np.random.default_rng(0), generations=8, candidates=48, each=4))
+    four, clinician, told_phase = worth(FOUR_CONSTANTS), worth(CLINICIAN), worth(TOLD_PHASE)
+    told_all = worth(lambda envs: told(lambda: envs.marker))
+    knowing = worth(
+        lambda envs: Knowing(envs.sessions.response, lambda: envs.sessions.moment, load_reward_tables().weights)
     )
-    order = [found.mean()[0] for found in (random, constant, clinician, oracle, knowing)]
-    assert order[0] + 40 < order[1] < order[2] - 30
-    assert order[2] + 5 < order[3] < order[4]
-    assert no_stage.mean()[0] < clinician.mean()[0] - 60
-    assert no_phase.mean()[0] < clinician.mean()[0] - 40
-    for stage in (1, 2, 3, 4):
-        assert clinician.mean(stage)[0] > max(no_stage.mean(stage)[0], no_phase.mean(stage)[0]) + 15
+    no_stage, no_marker = worth(Clinician(reads_stage=False)), worth(Clinician(reads_markers=False))
+    assert random + 50 < constant < four - 20
+    assert four + 20 < clinician < told_phase - 4
+    assert told_phase - 2 < told_all < knowing
+    assert max(no_stage, no_marker) < clinician - 40
 
 
 @pytest.mark.many
@@ -214,19 +296,19 @@ def test_one_virtue_is_not_enough(dimension: str) -> None:
     assert single.returns.max() < evaluate(CLINICIAN, 16, 6).mean()[0]
 
 
-def test_a_clinician_reads_most_phases_from_the_signals() -> None:
+def test_a_clinician_reads_most_phases_and_markers_from_the_signals() -> None:
     from envs.skills import SkillsVectorEnv
 
     envs = SkillsVectorEnv(200, stage=np.resize([1, 2, 3, 4], 200).tolist())
     observations, _ = envs.reset(seed=4)
-    right = seen = 0
-    for _ in range(40):
-        phase = envs.phase
-        early = phase < 3  # C and D look alike to whoever sees one turn
-        right += int((CLINICIAN.guess(observations) == phase)[early].sum())
-        seen += int(early.sum())
-        observations, *_ = envs.step(ORACLE.act(observations, phase))
-    assert right / seen > 0.9
+    phases, markers = [], []
+    for _ in range(20):
+        weight = CLINICIAN.weigh(observations)
+        phases.append(weight.sum(axis=2).argmax(axis=1) == envs.phase)
+        markers.append(weight.sum(axis=1).argmax(axis=1) == envs.marker)
+        observations, *_ = envs.step(CLINICIAN.act(observations, envs.phase))
+    assert np.mean(phases) > 0.8
+    assert np.mean(markers) > 0.85
 
 
 def test_priorities_fill_the_budget() -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -12,11 +13,13 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import envs  # noqa: F401
+from envs.equality import first_difference
 from envs.skills import ENDINGS, ResponseModel, ResponseSettings, SkillsEnv, SkillsVectorEnv
 from envs.skills.outcome import PARTS
 from envs.skills.policies import single_minded
 
 N, SEED, MAX_TURNS = 5, 11, 6
+STILL = ResponseModel(ResponseSettings(score_noise=0.0, day_spread=0.0, markers=False))
 MODES = [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED]
 
 
@@ -47,6 +50,8 @@ def same_told(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     if "ending" in theirs:
         told = theirs["_ending"]
         assert [ENDINGS[code] for code in ours["ending"][told]] == theirs["ending"][told].tolist()
+    markers = np.array(STILL.markers)[ours["marker"]]
+    assert (markers[theirs["_marker"]] == theirs["marker"][theirs["_marker"]]).all()
     letters = np.array(list("ABCD"))
     assert (letters[ours["phase"]][theirs["_phase"]] == theirs["phase"][theirs["_phase"]]).all()
 
@@ -69,8 +74,9 @@ def test_sub_environments_are_single_environments_bit_for_bit(mode: AutoresetMod
         ended += int(done.sum())
         if mode == AutoresetMode.SAME_STEP and done.any():
             assert (ours_told[4]["_final_obs"] == theirs_told[4]["_final_obs"]).all()
-            for i in np.flatnonzero(done):
-                assert ours_told[4]["final_obs"][i].tobytes() == theirs_told[4]["final_obs"][i].tobytes()
+            for mine, other in zip(ours_told[4]["final_obs"], theirs_told[4]["final_obs"], strict=True):
+                assert (mine is None) == (other is None)
+                assert other is None or mine.tobytes() == other.tobytes()
             same_told(ours_told[4]["final_info"], theirs_told[4]["final_info"])
         if mode == AutoresetMode.DISABLED and done.any():
             mine, other = (env.reset(options={"reset_mask": done.copy()}) for env in (ours, theirs))
@@ -164,7 +170,7 @@ def test_a_wrong_action_names_its_session_and_changes_nobody() -> None:
     actions[2, 0] = np.nan
     with pytest.raises(InvalidAction, match="attunement of session 2 is nan"):
         envs_.step(actions)
-    assert envs_.sessions.state.same_as(before.state)
+    assert first_difference(envs_.snapshot(), before) is None
 
 
 def test_a_snapshot_of_all_is_restored_byte_for_byte() -> None:
@@ -179,6 +185,143 @@ def test_a_snapshot_of_all_is_restored_byte_for_byte() -> None:
     first = go_on()
     envs_.restore(kept)
     assert go_on() == first
+
+
+def test_the_actions_of_those_that_begin_anew_are_not_read() -> None:
+    envs_ = SkillsVectorEnv(3, stage=1)
+    envs_.reset(seed=0)
+    actions = np.full((3, 12), 0.3, dtype=np.float32)
+    actions[1] = single_minded("clinical_wisdom").emphasis
+    while not envs_.step(actions)[2][1]:
+        pass
+    assert envs_.sessions.running.over.tolist() == [False, True, False]
+    kept, anew = envs_.snapshot(), np.full((3, 12), 0.3)
+    anew[1] = np.nan
+    seen = envs_.step(anew)
+    envs_.restore(kept)
+    anew[1] = 0.7
+    assert envs_.step(anew)[0].tobytes() == seen[0].tobytes()
+    envs_.restore(kept)
+    anew[2, 0] = np.nan
+    with pytest.raises(InvalidAction, match="attunement of session 2 is nan"):
+        envs_.step(anew)
+
+
+def ended_beside_going_on(mode: AutoresetMode) -> tuple[SkillsVectorEnv, dict[str, Any]]:
+    """Where sub-environment 1 alone has just ended."""
+    envs_ = SkillsVectorEnv(3, stage=1, autoreset_mode=mode)
+    envs_.reset(seed=0)
+    actions = np.full((3, 12), 0.3, dtype=np.float32)
+    actions[1] = single_minded("clinical_wisdom").emphasis
+    while True:
+        told = envs_.step(actions)
+        if told[2].any():
+            assert told[2].tolist() == [False, True, False]
+            return envs_, told[4]
+
+
+def arrays_in(told: dict[str, Any], where: str = "") -> dict[str, np.ndarray]:
+    found = {}
+    for name, value in told.items():
+        found |= arrays_in(value, f"{where}{name}.") if isinstance(value, dict) else {f"{where}{name}": value}
+    return found
+
+
+def test_infos_tell_of_nobody_else_and_share_no_memory() -> None:
+    envs_, info = ended_beside_going_on(AutoresetMode.SAME_STEP)
+    assert [each is None for each in info["final_obs"]] == [True, False, True]
+    for told in (info, info["final_info"]):
+        for name in ("scores", "composite", "ending", "signals", "alliance"):
+            assert not told[name][~told[f"_{name}"]].any()
+    arrays = arrays_in(info)
+    for name, array in arrays.items():
+        assert not any(np.shares_memory(array, other) for where, other in arrays.items() if where != name), name
+        for own in (*envs_.sessions.state, *envs_.sessions.running, *envs_.sessions.report):
+            assert not np.shares_memory(array, own), name
+
+
+def test_nobody_starts_over_in_the_step_that_ends_them_with_a_session_that_was_over() -> None:
+    envs_, _ = ended_beside_going_on(AutoresetMode.DISABLED)
+    other = SkillsVectorEnv(3, stage=1, autoreset_mode="SameStep")
+    other.reset(seed=5)
+    before = other.snapshot()
+    with pytest.raises(ValueError, match=r"over at \[1\]"):
+        other.restore(envs_.snapshot())
+    assert first_difference(other.snapshot(), before) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"stage": 4}])
+def test_a_reset_that_fails_midway_changes_nothing(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    envs_ = SkillsVectorEnv(4, threads=2)
+    envs_.reset(seed=0)
+    before = envs_.snapshot()
+
+    def fail(*asked: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("envs.skills.sessions.arrivals", fail)
+    for seed in (None, 8):
+        with pytest.raises(MemoryError):
+            envs_.reset(seed=seed, options=dict(options))
+        assert first_difference(envs_.snapshot(), before) is None
+        assert envs_.np_random_seed == (0, 1, 2, 3)
+
+
+def test_what_does_not_fit_is_not_restored_and_changes_nothing() -> None:
+    envs_, longer = SkillsVectorEnv(2, max_turns=3, render_mode="ansi"), SkillsVectorEnv(2, max_turns=9)
+    for env in (envs_, longer):
+        env.reset(seed=1)
+        env.step(actions_of(0, 2))
+    good, before = envs_.snapshot(), envs_.snapshot()
+    for turn in range(4):
+        longer.step(actions_of(turn, 2)[[0, 0]])
+    state, running = good.state, good.running
+    assert good.seen is not None
+    holes, unknown = state.levels.copy(), state.recent_resistance.copy()
+    holes[1, 3], unknown[0, -1] = np.nan, np.nan
+    wrong: dict[str, Any] = {
+        "max_turns 3": longer.snapshot(),
+        r"state.levels: found float64 \(2, 137\)": replace(good, state=state._replace(levels=state.levels[:, 5:])),
+        "state.levels: found nan": replace(good, state=state._replace(levels=holes)),
+        "state.recent_resistance: found nan": replace(good, state=state._replace(recent_resistance=unknown)),
+        "state.phase: found 4": replace(good, state=state._replace(phase=state.phase + 4)),
+        "state.turn: found int32": replace(good, state=state._replace(turn=state.turn.astype(np.int32))),
+        "state: found a tuple": replace(good, state=tuple(state)),
+        "state.tmog: found a list": replace(good, state=state._replace(tmog=state.tmog.tolist())),
+        "running.composite": replace(good, running=running._replace(composite=np.full(2, np.inf))),
+        "kind.name": replace(good, kind=good.kind._replace(name=np.full(2, 10**6))),
+        "words: found a NoneType": replace(good, words=None),
+        "chance: found 1": replace(good, chance=good.chance[:1]),
+        "chance: that of generator 1": replace(good, chance=[good.chance[0], np.random.MT19937(1).state]),
+        "chance: that of generator 1 ": replace(good, chance=[good.chance[0], {"bit_generator": "PCG64"}]),
+        "seen.scores": replace(good, seen=replace(good.seen, scores=good.seen.scores[:1])),
+    }
+    other = SkillsVectorEnv(2, max_turns=3, render_mode="ansi")
+    other.reset(seed=77)
+    unchanged = other.snapshot()
+    for message, snapshot in wrong.items():
+        with pytest.raises(ValueError, match=message.strip()):
+            other.restore(snapshot)
+        assert first_difference(other.snapshot(), unchanged) is None, message
+    with pytest.raises(ValueError, match=r"(?s)state.levels.*running.composite"):
+        other.restore(replace(wrong["state.levels: found nan"], running=wrong["running.composite"].running))
+    other.restore(good)
+    assert first_difference(other.snapshot(), before) is None
+
+
+def test_a_snapshot_shares_no_memory_with_the_environment() -> None:
+    envs_ = SkillsVectorEnv(2, render_mode="ansi")
+    envs_.reset(seed=0)
+    envs_.step(actions_of(0, 2))
+    kept, scores = envs_.snapshot(), envs_.client_view(1).scores
+    assert kept.seen is not None
+    kept.seen.scores[:] = 0
+    assert first_difference(envs_.client_view(1).scores, scores) is None
+    kept = envs_.snapshot()
+    assert kept.seen is not None
+    envs_.restore(kept)
+    kept.seen.scores[:] = 0
+    assert first_difference(envs_.client_view(1).scores, scores) is None
 
 
 def test_views_and_frames_are_one_a_sub_environment() -> None:
@@ -197,6 +340,12 @@ def test_clients_who_speak_are_for_the_single_environment() -> None:
         SkillsVectorEnv(2, client="authored")
     with pytest.raises(ValueError, match="autoreset_mode"):
         SkillsVectorEnv(2, autoreset_mode="Sometimes")
+
+
+@pytest.mark.parametrize("stages", [["x", 1], [True, 1], [1, 7], [2.0, 1], np.array([1.0, 2.0]), np.array(2)], ids=str)
+def test_all_wrong_arguments_are_named_at_once(stages: Any) -> None:
+    with pytest.raises(ValueError, match=r"(?s)catalog 7.*found stage.*max_turns 0.*client None"):
+        SkillsVectorEnv(2, client=None, catalog=7, stage=stages, max_turns=0)  # type: ignore[arg-type]
 
 
 def test_nothing_can_be_done_before_the_first_reset() -> None:
@@ -236,7 +385,7 @@ def test_ten_thousand_turns_are_the_same_bytes_in_another_process_and_after_othe
 def test_the_plain_numpy_environment_that_it_is_measured_against_does_the_same() -> None:
     from benchmarks.vector import NumpySkillsEnv
 
-    ours, plain = SkillsEnv(judge=ResponseModel(ResponseSettings(score_noise=0.0))), NumpySkillsEnv()
+    ours, plain = SkillsEnv(judge=STILL), NumpySkillsEnv()
     plain.response = ours.sessions.response
     for seed in range(4):
         ours.reset(seed=seed)

@@ -2,6 +2,8 @@
 
 import random
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -82,6 +84,11 @@ class Steered(Walk):
         self.place = self.place + action
 
 
+@dataclass(frozen=True)
+class Told:
+    what: tuple[np.ndarray, ...]
+
+
 # Sixteen ways of going wrong, and some more
 
 
@@ -130,6 +137,24 @@ class HandsOutItsState(Walk):
 class HandsOutItsStateInInfo(Walk):
     def told(self) -> dict[str, Any]:
         return {"deep": [{"place": self.place}]}
+
+
+class HandsOutItsStateInADataclass(Walk):
+    def told(self) -> dict[str, Any]:
+        assert self.place is not None
+        return {"deep": Told((self.place,))}
+
+
+class ChangesItsDtypeInATuple(Walk):
+    observation_space = gym.spaces.Tuple((Box(-1e6, 1e6, (3,), np.float64), Discrete(2)))  # type: ignore[assignment]
+
+    def reset(self, **given: Any) -> tuple[Any, Any]:
+        observation, info = super().reset(**given)
+        return (observation, 0), info
+
+    def step(self, action: Any) -> Any:
+        observation, *others = super().step(action)
+        return (observation.astype(np.float32) if self.steps == 9 else observation, 0), *others
 
 
 class KeepsItsInfo(Walk):
@@ -295,6 +320,7 @@ PLANTED = {
     HandsOutItsBuffer: "changed by the next call",
     HandsOutItsState: "written over",
     HandsOutItsStateInInfo: "written over",
+    HandsOutItsStateInADataclass: "written over",
     KeepsItsInfo: "written over",
     RemembersEpisodes: "episodes before",
     SharesAmongAll: "twin",
@@ -306,6 +332,7 @@ PLANTED = {
     MovesThenRefuses: "actions outside the space",
     LeavesItsSpace: "step 9: the observation is outside",
     ChangesItsDtype: "step 9: the observation is float32",
+    ChangesItsDtypeInATuple: r"step 9: the observation\[0\] is float32, expected float64",
     GivesNoNumber: "step 9: the reward is nan",
     FlagsAreNumbers: "terminated is 0",
     SameEpisodeAgain: "begins the episode before again",
@@ -408,3 +435,39 @@ def test_equal_is_equal_to_the_bit(a: Any, b: Any) -> None:
 
 def test_nan_is_itself() -> None:
     assert first_difference({"a": float("nan")}, {"a": float("nan")}) is None
+
+
+def test_nan_is_itself_as_a_key_too() -> None:
+    one, two = float("nan"), float("nan")
+    assert first_difference({one: 1}, {two: 1}) is None
+    assert first_difference({one: 1}, {two: 2}) == "[nan]: found 1, expected 2"
+    assert first_difference({one: 1, two: 2}, {two: 1, one: 2}) is None
+    assert first_difference({one: 1, two: 2}, {two: 1, one: 3}) is not None
+    assert first_difference({one: 1, two: 2}, {one: 1}) is not None
+    assert first_difference({"b": 1, "a": 2}, {"a": 2, "b": 1}) is None
+    assert first_difference({1: 1}, {True: 1}) is not None
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_every_environment_that_was_made_is_closed(breaks: bool) -> None:
+    made: list[Walk] = []
+
+    class Closes(Walk):
+        closed = False
+
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+        def move(self, action: Any) -> None:
+            super().move(action)
+            if breaks and self.steps == 3:
+                raise RuntimeError("wheel came off")
+
+        def close(self) -> None:
+            self.closed = True
+
+    with pytest.raises(TwinsDiffer) if breaks else nullcontext():
+        check_twins(Closes, seeds=(0,), steps=15, episodes=1)
+    assert len(made) >= 8
+    assert all(env.closed for env in made)  # type: ignore[attr-defined]

@@ -98,11 +98,35 @@ def test_the_map_is_the_one_that_is_written(settings: dict[str, Any], expected: 
     assert scale.of(many).tolist() == [scale.of(PARTS), -scale.centre / scale.width]
 
 
-def test_turns_that_were_not_held_are_never_limited() -> None:
-    assert (
-        RewardScale(jump_limit=1.0).of(PARTS | {"ending": 160.0})
-        == RewardScale(jump_limit=1.0).of(PARTS) + 160.0 / 15.0
-    )
+def test_turns_that_were_not_held_are_limited_only_where_that_is_asked_for() -> None:
+    parts = PARTS | {"ending": -114.0}
+    without = RewardScale(jump_limit=1.0).of(PARTS)
+    assert RewardScale(jump_limit=1.0).of(parts) == pytest.approx(without - 7.6, abs=1e-12)
+    assert RewardScale(jump_limit=1.0, ending_limit=2.0).of(parts) == pytest.approx(without - 2.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("score", "mean"), [(0.0, -0.2), (5.0, 0.33), (8.0, 0.94), (10.0, 1.2)])
+def test_turns_are_worth_what_the_scale_says(score: float, mean: float) -> None:
+    scale, limited = RewardScale(), RewardScale(jump_limit=1.0)
+    found, within = [], []
+    for stage in (1, 2, 3, 4):
+        env = gymnasium.make_vec(
+            "icarus/Session-v0", 10, vectorization_mode="vector_entry_point", client="silent", catalog=CATALOG,
+            judge=ScriptedJudge(lambda _: score), stage=stage, autoreset_mode="Disabled",
+        )  # fmt: skip
+        env.reset(seed=0)
+        over = np.zeros(10, dtype=bool)
+        for _ in range(8):
+            _, _, terminated, truncated, infos = env.step(["Yes."] * 10)
+            parts, over = infos["reward_parts"], terminated | truncated
+            none = np.zeros(10)
+            found += scale.of(parts | {"phase_transition": none, "stage_transition": none, "ending": none}).tolist()
+            within += limited.of(parts)[~over].tolist()
+            if over.any():
+                env.reset(options={"reset_mask": over})
+    assert -0.73 <= min(found) <= max(found) <= 1.95
+    assert np.mean(found) == pytest.approx(mean, abs=0.12)
+    assert -1.8 <= min(within) <= max(within) <= 2.9
 
 
 @pytest.mark.parametrize(
@@ -138,6 +162,10 @@ def test_a_scaled_vector_is_scaled_environments(mode: str) -> None:
         actions = singles.action_space.sample()
         one, many = singles.step(actions), vector.step(actions)
         assert many[1].tolist() == one[1].tolist()
+        for one_told, many_told in ((one[4], many[4]), (one[4].get("final_info", {}), many[4].get("final_info", {}))):
+            assert ("raw_reward" in many_told) == ("raw_reward" in one_told)
+            for name in ("raw_reward", "_raw_reward"):
+                assert np.array_equal(many_told.get(name), one_told.get(name))
         seen |= set(many[1].tolist())
         if mode == "Disabled" and (over := one[2] | one[3]).any():
             for each in (vector, singles):
@@ -151,6 +179,48 @@ def test_an_environment_without_parts_is_named() -> None:
     env.reset(seed=0)
     with pytest.raises(KeyError, match="reward_parts"):
         env.step(0)
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_a_vector_without_parts_gets_no_invented_zeros(mode: AutoresetMode) -> None:
+    env = VectorRewardScaling(
+        gymnasium.make_vec("CartPole-v1", 3, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode})
+    )
+    env.reset(seed=0)
+    with pytest.raises(KeyError, match=r"reward_parts of the turns of sub-environments \[0, 1, 2\]"):
+        env.step(env.action_space.sample())
+
+
+class _SilentThird(gymnasium.vector.VectorWrapper):
+    """Keeps the parts of the third sub-environment to itself."""
+
+    def step(self, actions: Any) -> Any:
+        *rest, infos = self.env.step(actions)
+        infos["_reward_parts"][2] = False
+        return *rest, infos
+
+
+def test_sessions_that_are_over_may_be_restored_beneath() -> None:
+    env = VectorRewardScaling(
+        gymnasium.make_vec("icarus/Skills-v0", 2, vectorization_mode="vector_entry_point", max_turns=2), centre=5.0
+    )
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    env.step(env.action_space.sample())
+    env.step(env.action_space.sample())
+    over = env.unwrapped.snapshot()
+    env.step(env.action_space.sample())
+    env.unwrapped.restore(over)
+    assert env.step(env.action_space.sample())[1].tolist() == [0.0, 0.0]
+
+
+def test_the_sub_environment_that_tells_no_parts_is_named() -> None:
+    env = VectorRewardScaling(
+        _SilentThird(gymnasium.make_vec("icarus/Skills-v0", 3, vectorization_mode="vector_entry_point"))
+    )
+    env.reset(seed=0)
+    with pytest.raises(KeyError, match=r"\[2\]"):
+        env.step(env.action_space.sample())
 
 
 def test_a_running_deviation_goes_on_top() -> None:
@@ -198,6 +268,11 @@ def test_a_history_of_nothing_is_refused() -> None:
         DialogueHistory(new_env(), 0)
     with pytest.raises(TypeError, match="expected a Dict"):
         DialogueHistory(gymnasium.make("CartPole-v1"))
+
+
+def test_a_history_of_an_environment_without_dialogue_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"no history.*Session-v0"):
+        DialogueHistory(GroundTruth(gymnasium.make("icarus/Skills-v0", catalog=CATALOG)))
 
 
 def test_a_session_reads_as_chat() -> None:

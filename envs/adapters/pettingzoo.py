@@ -24,6 +24,7 @@ from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.spaces import Dict, Discrete, Space, flatten
 
 from envs.adapters import missing
+from envs.arguments import WISHES
 from envs.session import SessionEnv
 from envs.text import UnicodeText, therapist_words
 from envs.types import Snapshot
@@ -31,15 +32,15 @@ from envs.voice import SpeakingTurn, Utterance, VoiceFailure, private_reasoning
 from envs.wrappers import truth_columns, truth_of, truth_space
 
 try:
-    from pettingzoo import AECEnv  # type: ignore[import-not-found,unused-ignore]  # an extra
-    from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # type: ignore[import-not-found,unused-ignore]
+    from pettingzoo import AECEnv  # type: ignore[import-not-found,import-untyped,unused-ignore]  # an extra
+    from pettingzoo.utils.wrappers import OrderEnforcingWrapper  # type: ignore[import-not-found,import-untyped,unused-ignore]
 except ImportError as error:
     raise missing("pettingzoo", "pettingzoo") from error
 
 CLIENT, THERAPIST = "client", "therapist"
 MOMENTS = ("opening", "ordinary", "moved", "hurt", "closing")
 MODES = ["ansi", "rgb_array"]
-WISHES = ("same_client", "stage", "strategy", "concern")
+OPTIONS = ("same_client", *WISHES)
 
 
 class _WaitingVoice:
@@ -81,6 +82,11 @@ class TherapyAEC(AECEnv):  # type: ignore[misc,unused-ignore]  # untyped where p
         super().__init__()
         if client_reward not in ("none", "shared"):
             raise ValueError(f'found client_reward {client_reward!r}; expected "none" or "shared"')
+        if "client" in session:
+            raise TypeError(
+                f"found client {session['client']!r}; expected none: what the client says is the action of the agent "
+                '"client". A voice of yours can be that agent: voice.speak([env.speaking_turn])'
+            )
         if session.get("render_mode") not in (None, *MODES):
             raise ValueError(f"found render_mode {session['render_mode']!r}; expected one of {MODES} or None")
         self._voice = _WaitingVoice()
@@ -109,9 +115,9 @@ class TherapyAEC(AECEnv):  # type: ignore[misc,unused-ignore]  # untyped where p
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """A new person, who is to speak first."""
-        wishes = {name: value for name, value in (options or {}).items() if name in WISHES}
+        wishes = {name: value for name, value in (options or {}).items() if name in OPTIONS}
         if unknown := sorted(set(options or {}) - set(wishes)):
-            warnings.warn(f"found reset options {unknown}, ignored; this environment has {WISHES}", stacklevel=2)
+            warnings.warn(f"found reset options {unknown}, ignored; this environment has {OPTIONS}", stacklevel=2)
         observation, info = self.session_env.reset(seed=seed, options=wishes)
         self.agents = list(self.possible_agents)
         self.rewards = dict.fromkeys(self.agents, 0.0)

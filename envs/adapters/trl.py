@@ -23,6 +23,7 @@ from typing import Any
 
 from gymnasium.error import InvalidAction
 
+from envs.arguments import WISHES
 from envs.session import SessionEnv
 from rewards.parts import RewardParts
 
@@ -67,7 +68,7 @@ class TherapyTool:
             raise ValueError(
                 f"found a row of {sorted(row)}; expected a seed, so that a group meets one client: see rows()"
             )
-        wishes = {"stage": stage, "strategy": strategy, "concern": concern}
+        wishes = dict(zip(WISHES, (stage, strategy, concern), strict=True))
         asked = {name: wish for name, wish in wishes.items() if wish is not None}
         observation, _ = self._env.reset(seed=seed, options=asked)
         self._begin()
@@ -118,7 +119,7 @@ def part_reward(name: str) -> Callable[..., list[float | None]]:
 
 def rows(seeds: Iterable[int], system: str = SYSTEM, **wishes: Any) -> list[dict[str, Any]]:
     """A dataset: a row a seed, the prompt in chat messages, and `stage`, `strategy` or `concern` where wished."""
-    if unknown := set(wishes) - {"stage", "strategy", "concern"}:
-        raise ValueError(f"found wishes {sorted(unknown)}; expected stage, strategy, concern")
+    if unknown := set(wishes) - set(WISHES):
+        raise ValueError(f"found wishes {sorted(unknown)}; expected {', '.join(WISHES)}")
     prompt = [{"role": "system", "content": system}, {"role": "user", "content": OPENS}]
     return [{"prompt": [dict(message) for message in prompt], "seed": int(seed), **wishes} for seed in seeds]

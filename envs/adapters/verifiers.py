@@ -24,6 +24,7 @@ from itertools import count
 from typing import Any
 
 from envs.adapters import missing
+from envs.arguments import WISHES
 from envs.session import SessionEnv
 from rewards.parts import RewardParts
 
@@ -64,7 +65,7 @@ class TherapyTaskset(vf.Taskset[TherapyTask, TherapyConfig]):  # type: ignore[mi
 
     def load(self) -> Iterator[TherapyTask]:
         """Tasks in the order of their seeds."""
-        asked = {name: getattr(self.config, name) for name in ("stage", "strategy", "concern")}
+        asked = {name: getattr(self.config, name) for name in WISHES}
         wishes = {name: wish for name, wish in asked.items() if wish is not None}
         for seed in count(self.config.first_seed):
             data = TherapyData(name=f"seed {seed}", system_prompt=SYSTEM, seed=seed, wishes=wishes)

@@ -15,7 +15,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _sources_hash() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    folder = Path(__file__).parent
+    for path in [*sorted(folder.glob("*.py")), folder.parent / "endings.py"]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from client_graph.names import STAGES
 from envs.skills.outcome import CLOSED_WELL, LEFT
-from envs.skills.policies import ConstantPolicy, Policy
+from envs.skills.policies import ConstantPolicy, LinearPolicy, Policy
 from envs.skills.vector import SkillsVectorEnv
 
 DIMENSIONS = 12
+ELITE = 8  # one in so many of the candidates makes the next generation
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,7 @@ def evaluate(
 
 
 def best_constant(
-    rng: np.random.Generator,
-    generations: int = 20,
-    candidates: int = 64,
-    each: int = 16,
-    threads: int = 1,
-    **made_with: Any,
+    rng: np.random.Generator, generations: int = 20, candidates: int = 64, each: int = 16, threads: int = 1
 ) -> ConstantPolicy:
     """The constant emphasis with the highest mean return that a cross-entropy search finds, over all four stages.
 
@@ -82,24 +78,50 @@ def best_constant(
     mean, spread = np.full(DIMENSIONS, 0.4), np.full(DIMENSIONS, 0.3)
     for _ in range(generations):
         tried = np.clip(rng.normal(mean, spread, (candidates, DIMENSIONS)), 0.0, 1.0)
-        returns = _returns_of_constants(tried, each, int(rng.integers(2**31)), threads, made_with)
-        best = tried[np.argsort(returns)[-candidates // 8 :]]
+        weights = np.repeat(tried[:, None, None, :], len(STAGES), axis=1)
+        returns = _returns(weights, each, int(rng.integers(2**31)), threads).mean(axis=1)
+        best = tried[np.argsort(returns)[-(candidates // ELITE) :]]
         mean, spread = best.mean(axis=0), best.std(axis=0) + 0.02
     return ConstantPolicy(mean, "best constant")
 
 
-def _returns_of_constants(
-    tried: np.ndarray, each: int, seed: int, threads: int, made_with: dict[str, Any]
-) -> np.ndarray:
-    """(candidates,) mean return of each constant, all in one vector environment, on the same clients."""
-    clients = len(STAGES) * each
-    stages = np.tile(np.repeat(STAGES, each), len(tried)).tolist()
-    envs = SkillsVectorEnv(len(stages), stage=stages, threads=threads, **made_with)
-    envs.reset(seed=[seed + i % clients for i in range(len(stages))])
-    actions = np.repeat(tried, clients, axis=0)
+def best_linear(
+    rng: np.random.Generator,
+    start: LinearPolicy,
+    generations: int,
+    candidates: int = 64,
+    each: int = 16,
+    threads: int = 1,
+) -> LinearPolicy:
+    """From `start` on, the four linear maps, one a stage, that four cross-entropy searches find, each for its stage alone.
+
+    A map of one row is a constant: four constants. As in `best_constant`, with new clients in every generation.
+    """
+    mean = start.weights.copy()
+    spread = np.full(mean.shape, 0.1)
+    spread[:, 0] = 0.25
+    stage = np.arange(len(STAGES))
+    for _ in range(generations):
+        tried = rng.normal(mean, spread, (candidates, *mean.shape))
+        returns = _returns(tried, each, int(rng.integers(2**31)), threads)
+        order = np.argsort(returns, axis=0)[-(candidates // ELITE) :]
+        best = tried[order, stage]
+        mean, spread = best.mean(axis=0), best.std(axis=0) + 0.01
+    return LinearPolicy(mean, start.name)
+
+
+def _returns(weights: np.ndarray, each: int, seed: int, threads: int) -> np.ndarray:
+    """(candidates, 4) mean return at each stage of linear policies `weights` (candidates, 4, rows, 12), all on the same clients."""
+    candidates, clients = len(weights), len(STAGES) * each
+    stages = np.tile(np.repeat(STAGES, each), candidates).tolist()
+    envs = SkillsVectorEnv(len(stages), stage=stages, threads=threads)
+    observations, _ = envs.reset(seed=[seed + i % clients for i in range(len(stages))])
     going, returns = np.ones(len(stages), dtype=bool), np.zeros(len(stages))
+    maps = weights.reshape(candidates * len(STAGES), -1, DIMENSIONS)
     while going.any():
-        _, rewards, _, _, infos = envs.step(actions)
+        columns = LinearPolicy.columns(observations)[:, : maps.shape[1]].reshape(len(maps), each, -1)
+        actions = np.clip(columns @ maps, 0.0, 1.0).reshape(len(stages), DIMENSIONS)
+        observations, rewards, _, _, infos = envs.step(actions)
         returns += going * rewards
         going &= infos["ending"] == 0
-    return returns.reshape(len(tried), clients).mean(axis=1)
+    return returns.reshape(candidates, len(STAGES), each).mean(axis=2)

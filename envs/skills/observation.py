@@ -6,8 +6,9 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from client_graph.names import SIGNALS
+from envs.infos import MOST_SESSIONS
 
-MOST_SESSIONS = 10_000
+SEEN_LOW, SEEN_HIGH = -5.0, 20.0  # level points: what passes at a moment shows beyond where a level can stand
 NO_TURN_YET = -1.0  # `felt_last_turn` at the start of a session
 
 
@@ -22,9 +23,12 @@ class Column(NamedTuple):
 
 def columns_of(max_turns: int) -> tuple[Column, ...]:
     """The columns of every (..., 10) observation, with their units."""
-    signs = (f"client's {name} as it seems to the therapist, level points: the truth and noise" for name in SIGNALS)
+    signs = (
+        f"client's {name} as it seems to the therapist at this moment, level points: how the client stands, what passes now, "
+        "and noise" for name in SIGNALS
+    )  # fmt: skip
     return (
-        *(Column(name, 0.0, 10.0, sign) for name, sign in zip(SIGNALS, signs, strict=True)),
+        *(Column(name, SEEN_LOW, SEEN_HIGH, sign) for name, sign in zip(SIGNALS, signs, strict=True)),
         Column(
             "felt_last_turn", NO_TURN_YET, 10.0,
             "how the last turn seems to have gone, score points: its stage-weighted composite and noise; -1 before a first turn",

@@ -13,16 +13,14 @@ from client_graph.stance import client_signals
 from client_graph.state import ClientState
 from client_graph.therapist_model import bell, random_word
 from client_graph.turn import TurnReport
+from envs.endings import COLLAPSE, INTEGRATION, TURNS_TO_CLOSE
 from envs.skills.compiled import compiled
-from envs.skills.observation import COLUMNS, NO_TURN_YET
-from envs.skills.response import DIMENSION_COUNT, WORDS_A_TURN
+from envs.skills.observation import COLUMNS, NO_TURN_YET, SEEN_HIGH, SEEN_LOW
+from envs.skills.response import DIMENSION_COUNT, WORDS_A_TURN, marker_of
 from rewards.parts import RewardParts
 from rewards.settings import RewardSettings
 from rewards.tables import RewardTables, load_reward_tables
 
-INTEGRATION = 3  # phase D
-TURNS_TO_CLOSE = 3  # turns in phase D after which a session has closed well
-COLLAPSE = 0.6  # the client leaves when the alliance falls below this share of what the session began with
 GOES_ON, LEFT, CLOSED_WELL, TURN_LIMIT = range(4)
 ENDINGS = (None, "left", "closed_well", "turn_limit")  # what a code of `ending` says
 
@@ -92,6 +90,12 @@ class Seeing(NamedTuple):
     signal_noise: float  # standard deviation, in level points
     felt_noise: float  # standard deviation, in score points
     max_turns: int
+    markers: bool  # whether they show
+    odds: np.ndarray  # (4, markers), as in ResponseTables
+    marker_signs: np.ndarray  # (markers, 5), as in ResponseTables
+    offset: np.ndarray  # (5,) of the signals, as in client_graph.stance.client_signals
+    factor: np.ndarray  # (5, 4) of the signals, by phase
+    shows: np.ndarray  # records of (signal, node, weight)
 
 
 class Result(NamedTuple):
@@ -175,10 +179,12 @@ def _alliance(i, levels, nodes):  # type: ignore[no-untyped-def]
 def look(places, client, running, seeing, out):  # type: ignore[no-untyped-def]
     """Write what the therapist sees of the clients at `places` (k,), rows of `out` (N, 10), as often as one likes.
 
-    The truth and noise, kept in each column's range.
+    seen_s = max(0, factor_s,phase · (offset_s + Σ_nodes weight · level)) + what the marker adds + noise · ε_s
+
+    Not capped at 10, as the truth of a signal is: a client who is wide open can still be seen to open. Kept in each column's range.
     """
     chance, draw = np.empty(LANES, dtype=np.uint64), np.empty(LANES, dtype=np.int64)
-    noise = np.empty((SIGNS + 1, LANES))
+    noise, shown = np.empty((SIGNS + 1, LANES)), np.empty(SIGNS)
     for start in range(0, places.shape[0], LANES):
         lanes = min(LANES, places.shape[0] - start)
         for k in range(lanes):
@@ -189,8 +195,19 @@ def look(places, client, running, seeing, out):  # type: ignore[no-untyped-def]
                 noise[s, k] = bell(random_word(chance[k], draw[k] + s))
         for k in range(lanes):
             i = places[start + k]
+            phase = client.phase[i]
             for s in range(SIGNS):
-                out[i, s] = min(10.0, max(0.0, running.signals[i, s] + seeing.signal_noise * noise[s, k]))
+                shown[s] = seeing.offset[s]
+            for row in seeing.shows:
+                shown[row.signal] += row.weight * client.levels[i, row.node]
+            for s in range(SIGNS):
+                shown[s] = max(0.0, shown[s] * seeing.factor[s, phase]) + seeing.signal_noise * noise[s, k]
+            if seeing.markers:
+                marker = marker_of(chance[k], client.turn[i], phase, seeing.odds)
+                for s in range(SIGNS):
+                    shown[s] += seeing.marker_signs[marker, s]
+            for s in range(SIGNS):
+                out[i, s] = min(SEEN_HIGH, max(SEEN_LOW, shown[s]))
             felt = running.composite[i] + seeing.felt_noise * noise[SIGNS, k]
             out[i, SIGNS] = min(10.0, max(0.0, felt)) if running.composite[i] >= 0.0 else NO_TURN_YET
             out[i, SIGNS + 1] = client.stage[i] + 1

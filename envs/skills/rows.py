@@ -12,6 +12,7 @@ from client_graph.tables import Row, TableError, read_table
 
 # What the needs of a moment are shifted by: the five signals of the client, and how badly the last turn missed.
 SIGNS = (*SIGNALS, "missed")
+Swing = Annotated[float, Field(ge=-5, le=5)]
 Cost = Annotated[float, Field(ge=0, le=10)]
 R = TypeVar("R", bound=Row)
 
@@ -54,13 +55,38 @@ class SpillRow(Row):
     cost: Cost
 
 
+class MarkerRow(Row):
+    """What a client does at a moment: its odds in each phase, and what it adds to what shows of the client, in level points."""
+
+    marker: Annotated[str, Field(min_length=3)]
+    phase_a: Unit
+    phase_b: Unit
+    phase_c: Unit
+    phase_d: Unit
+    openness: Swing
+    disclosure: Swing
+    resistance: Swing
+    defensiveness: Swing
+    overwhelm: Swing
+
+
+class MarkerNeedRow(Row):
+    """How a marker moves a need while it lasts, which is one turn."""
+
+    marker: str
+    dimension: Dimension
+    shift: Annotated[float, Field(ge=-1, le=1, description="Change of the need, in emphasis.")]
+
+
 class ResponseRows(NamedTuple):
-    """The rows of the four tables, in file order."""
+    """The rows of the six tables, in file order."""
 
     needs: tuple[NeedRow, ...]
     shifts: tuple[ShiftRow, ...]
     excess: tuple[ExcessRow, ...]
     spill: tuple[SpillRow, ...]
+    markers: tuple[MarkerRow, ...]
+    marker_needs: tuple[MarkerNeedRow, ...]
 
 
 def read_response_rows(folder: Path | str | None = None) -> ResponseRows:
@@ -80,6 +106,8 @@ def _read(folder: Path) -> ResponseRows:
         rows_of("need_shifts", ShiftRow),
         rows_of("excess", ExcessRow),
         rows_of("spill", SpillRow),
+        rows_of("markers", MarkerRow),
+        rows_of("marker_needs", MarkerNeedRow),
     )
     if not problems:
         _check_once("skills_needs.csv", [(n.stage, n.dimension) for n in rows.needs], _MOMENTS, problems)
@@ -91,6 +119,7 @@ def _read(folder: Path) -> ResponseRows:
             for row in rows.spill
             if row.dimension == row.onto
         )
+        _check_markers(rows, problems)
     if problems:
         raise TableError(problems)
     return rows
@@ -106,3 +135,19 @@ def _check_once(file: str, found: list[Any], expected: tuple[Any, ...] | None, p
     for key in expected or ():
         if key not in found:
             problems.append(f"{file}: no row for {key}; expected one")
+
+
+def _check_markers(rows: ResponseRows, problems: list[str]) -> None:
+    """Each marker stands once, the odds of each phase sum to 1, and needs are moved only by markers that exist."""
+    known = [row.marker for row in rows.markers]
+    _check_once("skills_markers.csv", known, None, problems)
+    _check_once("skills_marker_needs.csv", [(m.marker, m.dimension) for m in rows.marker_needs], None, problems)
+    for phase in ("phase_a", "phase_b", "phase_c", "phase_d"):
+        total = sum(getattr(row, phase) for row in rows.markers)
+        if abs(total - 1.0) > 1e-9:
+            problems.append(f"skills_markers.csv: odds of {phase} sum to {total:g}; expected 1")
+    problems.extend(
+        f"skills_marker_needs.csv: marker {row.marker!r} does not exist; expected one of {known}"
+        for row in rows.marker_needs
+        if row.marker not in known
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from gymnasium.error import InvalidAction
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from client_graph.arrival import Kind, arrivals, kinds
 from client_graph.catalog import Catalog
 from client_graph.client import ClientGraph
-from client_graph.names import DIMENSIONS, STAGES
+from client_graph.names import DIMENSIONS
 from client_graph.personhood import Person, person_of
 from client_graph.session import end_session
 from client_graph.settings import ClientSettings
@@ -19,6 +19,7 @@ from client_graph.spread import spread
 from client_graph.state import ClientState, read_only
 from client_graph.therapist_model import random_word
 from client_graph.turn import TurnReport, advance_in_place, empty_report
+from envs.conduct import unchanged_on_failure
 from envs.skills.compiled import compiled
 from envs.skills.observation import COLUMNS
 from envs.skills.outcome import (
@@ -36,9 +37,8 @@ from envs.skills.outcome import (
     rewarding,
 )
 from envs.skills.response import Moment, ResponseModel
+from envs.skills.snapshot import Seen, SkillsSnapshot, copied, fitting, set_chance
 from rewards.settings import RewardSettings
-
-A = TypeVar("A", Running, Kind)
 
 CHANCE = 7  # which word of a client's own stream a session's noise is made of; arrival.py uses 1 to 6 and 16 on
 NEXT_CHANCE = (
@@ -69,28 +69,6 @@ class Turned:
     stage_step: np.ndarray  # (N,) int64: 1, 0 or -1 at the end of a session, else 0
 
 
-@dataclass(frozen=True)
-class Seen:
-    """The last turn, as explanations and pictures need it."""
-
-    before: ClientState
-    report: TurnReport
-    scores: np.ndarray  # (N, 12)
-    emphasis: np.ndarray  # (N, 12)
-
-
-@dataclass(frozen=True)
-class SkillsSnapshot:
-    """N sessions as they stood, with the generators that draw their next clients; shares no memory with anything."""
-
-    state: ClientState
-    running: Running
-    words: np.ndarray  # (N,) uint64: who each client is
-    kind: Kind
-    chance: Any  # the state of each numpy bit generator
-    seen: Seen | None  # the last turn, where it is watched
-
-
 @compiled
 def _all_in_unit(values):  # type: ignore[no-untyped-def]
     valid = 0
@@ -108,32 +86,50 @@ def _words_of(streams, draw):  # type: ignore[no-untyped-def]
     return words
 
 
-def checked_emphasis(action: Any, sessions: int) -> np.ndarray:
-    """`action` as a (N, 12) float64 array. Raises gymnasium.error.InvalidAction; nothing is clamped."""
+def checked_emphasis(action: Any, sessions: int, unread: np.ndarray | None = None) -> np.ndarray:
+    """`action` as a (N, 12) float64 array. Raises gymnasium.error.InvalidAction; nothing is clamped.
+
+    unread: (k,) places whose rows may hold any numbers and are 0 in what is returned.
+    """
     if type(action) is np.ndarray and action.dtype.kind == "f" and action.shape == (sessions, len(DIMENSIONS)):
         values = np.array(action, np.float64, order="C")  # a copy: a read-only array would compile everything anew
+        if unread is not None:
+            values[unread] = 0.0
         if _all_in_unit(values):
             return values
-    return _refused_or_read(action, sessions)
+    return _refused_or_read(action, sessions, unread)
 
 
-def _refused_or_read(action: Any, sessions: int) -> np.ndarray:
-    expected = f"expected {len(DIMENSIONS)} numbers in [0, 1] for each of {sessions} sessions. No client was changed"
+def _refused_or_read(action: Any, sessions: int, unread: np.ndarray | None) -> np.ndarray:
+    each = f" for each of {sessions} sessions" if sessions > 1 else ""
+    expected = f"expected {len(DIMENSIONS)} numbers in [0, 1]{each}. No client was changed"
     try:
         found = np.asarray(action)
     except ValueError as error:
         raise InvalidAction(f"found an action that is no array ({error}); {expected}") from error
     if found.dtype.kind not in "fiu":
-        raise InvalidAction(f"found an action of type {found.dtype}; {expected}")
+        kind = f"array of {found.dtype}" if isinstance(action, np.ndarray) else type(action).__name__
+        raise InvalidAction(f"found an action of type {kind}; {expected}")
     if found.shape != (sessions, len(DIMENSIONS)):
         raise InvalidAction(f"found an action of shape {found.shape}; {expected}")
     values = np.array(found, np.float64, order="C")
+    if unread is not None:
+        values[unread] = 0.0
     bad = np.argwhere(~((values >= 0.0) & (values <= 1.0)))
     if len(bad):
-        named = ", ".join(f"{DIMENSIONS[d]} of session {n} is {values[n, d]}" for n, d in bad[:MOST_NAMED])
-        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        raise InvalidAction(f"found {named}{more}; {expected}")
+        named = [told for n in np.unique(bad[:, 0]).tolist() for told in _told(values[n], n if sessions > 1 else None)]
+        more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+        raise InvalidAction(f"found {', '.join(named[:MOST_NAMED])}{more}; {expected}")
     return values
+
+
+def _told(emphasis: np.ndarray, session: int | None) -> list[str]:
+    """Which numbers of an `emphasis` (12,) are none in [0, 1], one by one, or at once where all are the same."""
+    where = "" if session is None else f" of session {session}"
+    bad = [(name, str(value)) for name, value in zip(DIMENSIONS, emphasis, strict=True) if not 0.0 <= value <= 1.0]
+    if len(bad) == len(DIMENSIONS) and len({value for _, value in bad}) == 1:
+        return [f"{bad[0][1]} on every dimension{where}"]
+    return [f"{name}{where} is {value}" for name, value in bad]
 
 
 class Sessions:
@@ -165,10 +161,15 @@ class Sessions:
     ) -> None:
         self.sessions, self.catalog, self.response = sessions, catalog, response
         self.stages = _stages(stages, sessions)
-        self.settings = settings
+        self.settings, self.max_turns = settings, max_turns
         self._facts: Rewarding = rewarding(reward)
         self._reward = reward
-        self._seeing = Seeing(seeing.signal_noise, seeing.felt_noise, max_turns)
+        tables, signs = response.tables, catalog.tables
+        kinds_of_signs: Any = signs.signals  # records
+        self._seeing = Seeing(
+            seeing.signal_noise, seeing.felt_noise, max_turns, response.settings.markers, tables.odds, tables.marker_signs,
+            np.array(kinds_of_signs.offset), np.array(kinds_of_signs.phase), signs.signal_nodes,
+        )  # fmt: skip
         self._all = np.arange(sessions)
         self.words = np.zeros(sessions, dtype=np.uint64)
         # Nobody has come yet: these are clients of word 0, at no session, so that all arrays have their shapes.
@@ -192,19 +193,26 @@ class Sessions:
     ) -> None:
         """New clients at `places` (k,), one for each of `words` (k,) uint64; their rows of `observation` are written.
 
-        `wishes` may name stage, strategy and concern. Raises ValueError, before anything is changed, for one that does not exist.
+        `wishes` may name stage, strategy and concern; None is no wish. Raises ValueError for one that does not exist. What fails
+        changes nothing.
         """
         kind = self._kind(words, places, wishes)
+        arrived: dict[int, ClientState] = {}  # nothing is written before all have come
+
+        def arrive(first: int, last: int) -> None:
+            own = Kind(*(array[first:last] for array in kind))
+            arrived[first] = arrivals(self.catalog, words[first:last], own, self.settings)
+
+        def work(first: int, last: int) -> None:
+            here = places[first:last]
+            self._seat(here, arrived[first])
+            open_sessions(here, self._clients, self.running, self.catalog.tables, self._seeing, observation)
+
+        spread(arrive, len(places), threads)
         self.words[places] = words
         for array, new in zip(self.kind, kind, strict=True):
             array[places] = new
         self.running.chance[places] = _words_of(words, CHANCE)
-
-        def work(first: int, last: int) -> None:
-            here, own = places[first:last], Kind(*(array[first:last] for array in kind))
-            self._seat(here, arrivals(self.catalog, words[first:last], own, self.settings))
-            open_sessions(here, self._clients, self.running, self.catalog.tables, self._seeing, observation)
-
         spread(work, len(places), threads)
 
     def _kind(self, words: np.ndarray, places: np.ndarray, wishes: Mapping[str, Any]) -> Kind:
@@ -239,9 +247,7 @@ class Sessions:
 
         spread(work, self.sessions, threads)
         if before is not None:
-            self.seen = Seen(
-                before, TurnReport(*(array.copy() for array in self.report)), scores.copy(), emphasis.copy()
-            )
+            self.seen = Seen(before, copied(self.report), scores.copy(), emphasis.copy())
         return Turned(scores, result, self._close(result, threads))
 
     def _close(self, result: Result, threads: int) -> np.ndarray:
@@ -274,6 +280,11 @@ class Sessions:
         state, running = self.state, self.running
         return Moment(state.stage, state.phase, state.turn, running.signals, state.recent_attunement, running.chance)
 
+    @property
+    def markers(self) -> np.ndarray:
+        """(N,) int64: what each client does at this moment, a place in `response.markers`."""
+        return self.response.marker(self.moment)
+
     def observe(self) -> np.ndarray:
         """(N, 10) float32: what the therapist sees now, of all sessions."""
         observation = new_observation(self.sessions)
@@ -282,21 +293,29 @@ class Sessions:
 
     def keep(self, generators: Sequence[np.random.Generator]) -> SkillsSnapshot:
         """Everything that `restore` needs to go on from here, byte for byte."""
-        chance = [rng.bit_generator.state for rng in generators]
-        return SkillsSnapshot(
-            self.state.snapshot(), _copied(self.running), self.words.copy(), _copied(self.kind), chance, self.seen
-        )
+        return self._now([rng.bit_generator.state for rng in generators], self.seen).copy()
 
-    def restore(self, snapshot: SkillsSnapshot, generators: Sequence[np.random.Generator]) -> None:
-        """Back to `snapshot`, which stays as it is. Raises TypeError, ValueError."""
+    def _now(self, chance: Sequence[Any], seen: Seen | None) -> SkillsSnapshot:
+        """The sessions as they stand, in their own memory."""
+        return SkillsSnapshot(self.state, self.running, self.words, self.kind, chance, seen)
+
+    def restore(
+        self, snapshot: SkillsSnapshot, generators: Sequence[np.random.Generator], may_be_over: bool = True
+    ) -> None:
+        """Back to `snapshot`, which stays as it is. Raises TypeError, ValueError with everything as it was."""
         if not isinstance(snapshot, SkillsSnapshot):
             raise TypeError(f"found a {type(snapshot).__name__}; expected what snapshot() returned")
-        if len(snapshot.words) != self.sessions:
-            raise ValueError(f"found a snapshot of {len(snapshot.words)} sessions; expected {self.sessions}")
-        self.state, self.running = snapshot.state.snapshot(), _copied(snapshot.running)
-        self.words, self.kind, self.seen = snapshot.words.copy(), _copied(snapshot.kind), snapshot.seen
-        for rng, chance in zip(generators, snapshot.chance, strict=True):
-            rng.bit_generator.state = chance
+        table = np.empty((self.sessions, len(DIMENSIONS)))
+        watched = Seen(self.state, self.report, table, table) if self.watched else None
+        found = fitting(snapshot, self._now(generators, watched), self.catalog, self.max_turns, may_be_over)
+        with unchanged_on_failure(generators):
+            set_chance(generators, found.chance)
+        self.put(found)
+
+    def put(self, kept: SkillsSnapshot) -> None:
+        """The sessions are those of `kept`, in its memory: of this very object, or checked by `restore`."""
+        self.state, self.running, self.words, self.kind = kept.state, kept.running, kept.words, kept.kind
+        self.seen = kept.seen if self.watched else None
 
     def view(self, place: int) -> ClientGraph:
         """The true client at `place` by name, in memory of its own, with the last turn where it is watched."""
@@ -332,18 +351,9 @@ def new_observation(sessions: int) -> np.ndarray:
     return np.empty((sessions, len(COLUMNS)), dtype=np.float32)
 
 
-def _copied(arrays: A) -> A:
-    return type(arrays)(*(array.copy() for array in arrays))
-
-
 def _stages(stages: int | Sequence[int | None] | None, sessions: int) -> np.ndarray | None:
-    """(N,) int64 with 0 for a stage that is to be drawn; None where all are. Raises ValueError."""
+    """(N,) int64 with 0 for a stage that is to be drawn; None where all are."""
     if stages is None:
         return None
     each = [stages] * sessions if isinstance(stages, int | np.integer) else list(stages)
-    if len(each) != sessions:
-        raise ValueError(f"found {len(each)} stages; expected one, or one for each of {sessions} sessions")
-    for stage in each:
-        if stage is not None and (isinstance(stage, bool) or stage not in STAGES):
-            raise ValueError(f"found stage {stage!r}; expected one of {STAGES}, or None to draw it")
     return np.array([stage or 0 for stage in each], dtype=np.int64)

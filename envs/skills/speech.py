@@ -9,9 +9,13 @@ from client_graph.client import ClientGraph
 from client_graph.names import DIMENSIONS
 from envs.skills.outcome import ENDINGS
 from envs.skills.sessions import Sessions, Turned
+from envs.skills.snapshot import Talk, set_chance
+from envs.text import UnicodeText
 from envs.types import ClientFailed
-from envs.voice import AuthoredVoice, ClientVoice, SpeakingTurn, VoiceFailure, moment_of
+from envs.voice import AuthoredVoice, ClientVoice, SpeakingTurn, Utterance, VoiceFailure, moment_of
 from judges.protocol import Turn
+
+_TEXT = UnicodeText()  # what a client may say
 
 
 class Speech:
@@ -24,8 +28,8 @@ class Speech:
         self._rng = np.random.default_rng(0)
 
     def begin(self, sessions: Sessions) -> dict[str, Any]:
-        """What the client opens with."""
-        self.history, self._rng = (), np.random.default_rng(int(sessions.words[0]))
+        """What the client opens with. Their talk is a function of the session's chance, so no two sessions are talked alike."""
+        self.history, self._rng = (), np.random.default_rng(int(sessions.running.chance[0]))
         return self._speak(sessions.view(0), "opening")
 
     def answer(self, sessions: Sessions, turned: Turned, emphasis: np.ndarray) -> dict[str, Any]:
@@ -40,21 +44,37 @@ class Speech:
             moment = "hurt" if ending == "left" else "closing"
         return self._speak(sessions.view(0), moment)
 
+    def keep(self) -> Talk:
+        """The talk as it stands, for `restore`."""
+        return Talk(self.history, self._said, self._rng.bit_generator.state)
+
+    def restore(self, talk: Talk) -> None:
+        """Back to what `keep` gave. Raises ValueError for the state of another kind of generator, with all as it was."""
+        rng = np.random.default_rng(0)
+        set_chance([rng], [talk.chance])
+        self.history, self._said, self._rng = talk.history, talk.said, rng
+
     def _speak(self, view: ClientGraph, moment: str) -> dict[str, Any]:
         assert view.person is not None
-        said = self.voice.speak([SpeakingTurn(view, view.person, moment, self.history, self._rng)])[0]
-        if isinstance(said, VoiceFailure):
-            raise ClientFailed(f"client voice {self.voice.name} gave no words: {said.reason}")
-        self._said = said.text
-        return {"client": said.text, "client_reasoning": said.reasoning}
+        said = self.voice.speak([SpeakingTurn(view, view.person, moment, self.history, self._rng)])
+        if not isinstance(said, list | tuple) or len(said) != 1 or not isinstance(said[0], Utterance | VoiceFailure):
+            raise TypeError(
+                f"client voice {self.voice.name} returned {said!r:.200}; expected a list of one Utterance or VoiceFailure"
+            )
+        words = said[0]
+        if isinstance(words, VoiceFailure):
+            raise self._failed(f"gave no words: {words.reason}")
+        if (fault := _TEXT.fault(words.text)) is not None:
+            raise self._failed(f"said what is no text of ours: {fault}")
+        self._said = words.text
+        return {"client": words.text, "client_reasoning": words.reasoning}
+
+    def _failed(self, reason: str) -> ClientFailed:
+        return ClientFailed.of(f"client voice {self.voice.name}", {0: reason}, 1)
 
 
 def speech_of(client: Any, catalog: Catalog) -> Speech | None:
-    """The talk of a client "silent" (none), "authored" or a ClientVoice. Raises ValueError."""
-    if client == "silent":
-        return None
-    if client == "authored":
-        return Speech(AuthoredVoice(catalog))
-    if isinstance(client, str) or not callable(getattr(client, "speak", None)):
-        raise ValueError(f'found client {client!r}; expected "silent", "authored", or a ClientVoice')
+    """The talk of a client "silent" (none), "authored" or a ClientVoice."""
+    if isinstance(client, str):
+        return Speech(AuthoredVoice(catalog)) if client == "authored" else None
     return Speech(client)

@@ -16,8 +16,9 @@ from client_graph.catalog import Catalog
 from client_graph.client import ClientGraph
 from client_graph.names import DIMENSIONS
 from client_graph.settings import ClientSettings
-from envs.arguments import number_problems
-from envs.session import checked_options
+from envs.arguments import checked_options, number_problems
+from envs.conduct import unchanged_on_failure
+from envs.session_vector import autoreset_problems
 from envs.skills.arguments import sessions_of
 from envs.skills.drawing import RENDER_MODES, frame
 from envs.skills.observation import observation_space
@@ -38,10 +39,11 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Sub-environment i is what a SkillsEnv seeded with its seed would be, bit for bit, autoresets included, whatever the number
     of sub-environments and threads. Actions (N, 12), observations (N, 10): see SkillsEnv.
 
-    Infos hold arrays over all sub-environments and, beside each, a mask `_name` of those of which it tells:
-    `phase` (N,) 0..3 for A..D, `alliance` (N,) in [0, 1] and `signals` (N, 5) in [0, 10], the truth now; of a turn
-    `scores` (N, 12), `composite` (N,) in [0, 10], `reward_parts` (a dict of (N,) points), `phase_step` (N,), `rupture` (N,),
-    `stage_step` (N,) and `ending` (N,), a place in `envs.skills.ENDINGS`.
+    Infos hold arrays over all sub-environments, 0 where there is nothing to tell, and, beside each, a mask `_name` of those of
+    which it tells: `phase` (N,) 0..3 for A..D, `marker` (N,) a place in `sessions.response.markers`, `alliance` (N,) in [0, 1]
+    and `signals` (N, 5) in [0, 10], the truth now; of a turn `scores` (N, 12), `composite` (N,) in [0, 10], `reward_parts` (a
+    dict of (N,) points), `phase_step` (N,), `rupture` (N,), `stage_step` (N,) and `ending` (N,), a place in
+    `envs.skills.ENDINGS`.
 
     Args:
         num_envs: N.
@@ -56,8 +58,8 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         felt_noise: standard deviation of `felt_last_turn`, in score points.
         render_mode: "ansi", "rgb_array" (a tuple of N from `render`) or None.
         autoreset_mode: "NextStep" (the step after an end begins anew, whatever its action), "SameStep" (an end begins anew at
-            once; `final_obs` (N, 10) and `final_info` tell of the end, with masks) or "Disabled" (reset with the option
-            `reset_mask`, (N,) bool, begins anew where it is true).
+            once; `final_obs`, (N,) object of observations and None, and `final_info` tell of the end, with masks) or "Disabled"
+            (reset with the option `reset_mask`, (N,) bool, begins anew where it is true).
         threads: how many threads move the clients; the bits do not depend on it.
     """
 
@@ -77,13 +79,13 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         threads: int = 1,
     ) -> None:
-        also = [*number_problems("threads", threads, 1), *_mode_problems(autoreset_mode)]
-        if client != "silent":
+        also = [*number_problems("threads", threads, 1), *autoreset_problems(autoreset_mode)]
+        if not (isinstance(client, str) and client == "silent"):
             also.append(f'found client {client!r}; expected "silent": a client who speaks is for SkillsEnv')
         self.sessions: Sessions = sessions_of(
             num_envs, judge=judge, catalog=catalog, stage=stage, max_turns=max_turns, reward=reward, settings=settings,
             signal_noise=signal_noise, felt_noise=felt_noise, render_mode=render_mode, render_modes=RENDER_MODES[:2],
-            also=also,
+            stages_apart=True, also=also,
         )  # fmt: skip
         self.num_envs, self.render_mode, self.threads = int(num_envs), render_mode, int(threads)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -114,18 +116,13 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if same_client:
             self.sessions.go_on(places, observation)
         else:
-            kept = [(generators[i], generators[i].bit_generator.state) for i in places] if wishes else []
-            try:
+            with unchanged_on_failure(_known_to_both(self._generators, generators, places)):
                 self._newcomers(generators, places, observation, wishes)
-            except ValueError:
-                for generator, chance in kept:
-                    generator.bit_generator.state = chance
-                raise
         self._generators, self._seeds, self._begun = generators, seeds, True
         return observation, self._truth(mask)
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One turn everywhere. Raises InvalidAction for actions out of range, of sub-environments that begin anew as well."""
+        """One turn everywhere. Raises InvalidAction for actions out of range; those where a session begins anew are not read."""
         sessions = self._expect_begun()
         over = sessions.running.over.copy()
         if self.autoreset_mode == AutoresetMode.DISABLED and over.any():
@@ -133,33 +130,39 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 f"found sessions that are over at {np.flatnonzero(over)[:10].tolist()}; expected a reset with "
                 "options={'reset_mask': ...} there before the next step"
             )
-        emphasis = checked_emphasis(actions, self.num_envs)
+        anew = np.flatnonzero(over)
+        emphasis = checked_emphasis(actions, self.num_envs, anew)
         turned = sessions.turn(emphasis, self.threads)
         result = turned.result
         infos: dict[str, Any] = {}
-        ended = result.ending > 0
+        terminated, truncated = (result.ending == LEFT) | (result.ending == CLOSED_WELL), result.ending == TURN_LIMIT
+        ended = terminated | truncated
         told = ~over
-        if over.any():  # NEXT_STEP
-            self._newcomers(self._generators, np.flatnonzero(over), result.observation, {})
+        if len(anew):  # NEXT_STEP
+            self._newcomers(self._generators, anew, result.observation, {})
         if self.autoreset_mode == AutoresetMode.SAME_STEP and ended.any():
-            infos["final_obs"], infos["_final_obs"] = result.observation.copy(), ended
-            infos["final_info"], infos["_final_info"] = self._turn_told(turned, ended) | self._truth(ended), ended
+            infos["final_obs"], infos["_final_obs"] = _final(result.observation, ended), ended.copy()
+            final_info = self._turn_told(turned, ended, apart=True) | self._truth(ended)
+            infos["final_info"], infos["_final_info"] = final_info, ended.copy()
             self._newcomers(self._generators, np.flatnonzero(ended), result.observation, {})
             told = told & ~ended
         if told.any():
             infos |= self._turn_told(turned, told)
         infos |= self._truth(np.ones(self.num_envs, dtype=np.bool_))
-        terminated = (result.ending == LEFT) | (result.ending == CLOSED_WELL)
-        return result.observation, result.reward, terminated, result.ending == TURN_LIMIT, infos
+        return result.observation, result.reward, terminated, truncated, infos
 
     def snapshot(self) -> SkillsSnapshot:
         """All sessions and their generators; `restore` goes on from there, byte for byte."""
         return self._expect_begun().keep(self._generators)
 
     def restore(self, snapshot: SkillsSnapshot) -> np.ndarray:
-        """Go back to a snapshot, which stays as it is; returns the observations there."""
-        generators = self._generators or [np.random.default_rng(0) for _ in range(self.num_envs)]
-        self.sessions.restore(snapshot, generators)
+        """Go back to a snapshot, which stays as it is; returns the observations there.
+
+        As SkillsEnv.restore: all of it, or an error and nothing. Where an end begins anew at once (SameStep) nobody's session is
+        ever over, so a snapshot with one that is over is refused there.
+        """
+        generators = self._generators or [np.random.Generator(np.random.PCG64(0)) for _ in range(self.num_envs)]
+        self.sessions.restore(snapshot, generators, may_be_over=self.autoreset_mode != AutoresetMode.SAME_STEP)
         self._generators, self._begun = generators, True
         self._seeds = self._seeds or [-1] * self.num_envs
         return self.sessions.observe()
@@ -172,6 +175,11 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def phase(self) -> np.ndarray:
         """(N,) int64: the true phases, 0..3 for A..D, which no therapist can see."""
         return self._expect_begun().state.phase.copy()
+
+    @property
+    def marker(self) -> np.ndarray:
+        """(N,) int64: what each client truly does at this moment, a place in `sessions.response.markers`."""
+        return self.sessions.markers
 
     def render(self) -> tuple[Any, ...] | None:
         """A frame a sub-environment."""
@@ -198,21 +206,21 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _truth(self, mask: np.ndarray) -> dict[str, Any]:
         state, running = self.sessions.state, self.sessions.running
-        return {
-            "phase": state.phase.copy(), "_phase": mask, "alliance": running.alliance.copy(), "_alliance": mask,
-            "signals": running.signals.copy(), "_signals": mask,
+        now = {
+            "phase": state.phase.copy(), "alliance": running.alliance.copy(), "signals": running.signals.copy(),
+            "marker": self.sessions.markers,
         }  # fmt: skip
+        return _masked(now, mask)
 
-    def _turn_told(self, turned: Turned, mask: np.ndarray) -> dict[str, Any]:
+    def _turn_told(self, turned: Turned, mask: np.ndarray, apart: bool = False) -> dict[str, Any]:
         report = self.sessions.report
         told: dict[str, Any] = {
-            "scores": turned.scores, "composite": self.sessions.running.composite.copy(), "reward_parts": {},
+            "scores": turned.scores, "composite": self.sessions.running.composite.copy(),
+            "reward_parts": dict(zip(PARTS, turned.result.parts, strict=True)),
             "phase_step": report.phase_step.copy(), "rupture": report.rupture.copy(), "stage_step": turned.stage_step,
             "ending": turned.result.ending,
         }  # fmt: skip
-        told |= {f"_{name}": mask for name in told}
-        told["reward_parts"] = dict(zip(PARTS, turned.result.parts, strict=True)) | {f"_{p}": mask for p in PARTS}
-        return told
+        return _masked(told, mask, apart)
 
     def _seeded(
         self, seed: int | Sequence[int | None] | None, places: np.ndarray
@@ -244,15 +252,57 @@ class SkillsVectorEnv(gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             )
         return found.copy()
 
+    @property
+    def catalog(self) -> Catalog:
+        """The facts about people."""
+        return self.sessions.catalog
+
+    @property
+    def settings(self) -> ClientSettings:
+        """Gains of the clients' dynamics."""
+        return self.sessions.settings
+
+    @property
+    def max_turns(self) -> int:
+        """Turns of a session."""
+        return self.sessions.max_turns
+
     def _expect_begun(self) -> Sessions:
         if not self._begun:
             raise ResetNeeded("no sessions yet; call reset() first")
         return self.sessions
 
 
-def _mode_problems(mode: Any) -> list[str]:
-    try:
-        AutoresetMode(mode)
-    except ValueError:
-        return [f"found autoreset_mode {mode!r}; expected one of {[each.value for each in AutoresetMode]}"]
-    return []
+def _known_to_both(before: list[Any], after: list[Any], places: np.ndarray) -> list[Any]:
+    return [after[i] for i in places.tolist() if before and after[i] is before[i]]
+
+
+def _final(observation: np.ndarray, ended: np.ndarray) -> np.ndarray:
+    """(N,) object: the rows of those that `ended`, each an array of its own, and None, as SyncVectorEnv tells them."""
+    found = np.full(len(ended), None, dtype=object)
+    for place in np.flatnonzero(ended).tolist():
+        found[place] = observation[place].copy()
+    return found
+
+
+def _masked(told: dict[str, Any], mask: np.ndarray, apart: bool = False) -> dict[str, Any]:
+    """`told` (N, ...) by Gymnasium's convention: 0 where the mask is false, a mask beside each.
+
+    apart: in new memory; else the arrays of `told` themselves are written.
+    """
+    places = np.flatnonzero(mask if apart else ~mask)
+    return _with_masks(told, places, mask, apart)
+
+
+def _with_masks(told: dict[str, Any], places: np.ndarray, mask: np.ndarray, apart: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, column in told.items():
+        if isinstance(column, dict):
+            column = _with_masks(column, places, mask, apart)
+        elif apart:
+            whole, column = column, np.zeros_like(column)
+            column[places] = whole[places]
+        elif len(places):
+            column[places] = 0
+        found[name], found[f"_{name}"] = column, mask.copy()
+    return found

@@ -121,7 +121,7 @@ async function openSession(number, turn = 0, move = true) {
 function drawWho() {
   const { person, stage } = run.sessions[open];
   const about = [words(person.concern), `attachment strategy ${person.strategy}`, `stage ${stage} of treatment, ${run.stages[stage - 1]}`];
-  const more = [person.opening && h('p', {}, `“${person.opening}”`), person.history && h('p', {}, person.history), person.manner && h('p', {}, `In conversation ${person.name} ${person.manner.replace(/\.?$/, '.')}`)];
+  const more = [person.opening && h('p', {}, `“${person.opening}”`), person.history && h('p', {}, person.history), person.manner && h('p', {}, `In conversation ${person.name} ${person.manner[0].toLowerCase()}${person.manner.slice(1).replace(/\.?$/, '.')}`)];
   byId('who').replaceChildren(
     h('h1', {}, person.name), h('p', { class: 'line' }, about.join(' · ')),
     h('details', {}, h('summary', { class: 'plain' }, 'The referral'), more.filter(Boolean)),
@@ -268,7 +268,7 @@ function standing({ before, after }) {
 
 const REWARDS = {
   composite: 'judged skill', modifiers: 'stage bonus, penalty', phase_transition: 'phase change', stage_transition: 'stage change', taie_trend: 'axes trend',
-  transformation: 'transformation', adaptation_events: 'adaptations', attunement_change: 'attunement', ending: 'ending',
+  transformation: 'transformation', adaptation_events: 'adaptations', attunement_change: 'attunement', ending: 'turns not held',
 };
 
 function reward(turn) {
@@ -277,13 +277,13 @@ function reward(turn) {
     hint(turn.trace ? 'Each part opens to what it was made of.' : 'The parts of the reward; what they were made of was not kept.'),
     pairs.map(([name, value]) => {
       const line = row(REWARDS[name] || words(name), signedBar(value, top), signed(value, 2), signClass(Math.abs(value) < 0.005 ? 0 : value));
-      const told = value !== 0 || name === 'phase_transition' ? rewardTrace(name, turn) : null;
+      const told = value !== 0 || name === 'phase_transition' ? rewardTrace(name, value, turn) : null;
       return told ? fold(line, told) : h('div', {}, line);
     }));
 }
 
 // What a part of the reward was made of: a function that draws it, or null where the source did not keep it.
-function rewardTrace(name, { trace, before, after }) {
+function rewardTrace(name, value, { trace, before, after }) {
   const change = (what, low, high, digits) => (before ? () => Object.keys(after[what]).filter((k) => after[what][k] !== before[what][k]).map((k) => part(words(k), after[what][k] - before[what][k], most(Object.keys(after[what]).map((j) => after[what][j] - before[what][j])), `${plain(before[what][k], digits)} → ${plain(after[what][k], digits)}`)) : null);
   switch (name) {
     case 'composite': return trace && (() => [h('p', { class: 'soft' }, 'Points by dimension: its score, weighted for the stage of treatment.'), parts(bySize(trace.composite).map(([d, v]) => [words(d), v]))]);
@@ -293,6 +293,7 @@ function rewardTrace(name, { trace, before, after }) {
     case 'adaptation_events': return change('loa', -10, 10, 2);
     case 'attunement_change': return before && (() => h('p', {}, `How near the therapist's picture is to the truth: ${plain(before.attunement, 3)} → ${plain(after.attunement, 3)}.`));
     case 'transformation': return () => h('p', {}, `How far the three axes have come toward their healthy middle since intake: ${plain(after.transformation, 3)} of 1.`);
+    case 'ending': return () => h('p', {}, value > 0 ? 'For each turn that was not needed any more: what had to be done was done.' : 'For each turn that was not held: the client left or came no more.');
     default: return null;
   }
 }
