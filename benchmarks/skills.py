@@ -1,6 +1,6 @@
 """How hard Skills-v0 is: therapists from random to one who knows the needs, those that a search finds, and PPO beside them.
 
-    python benchmarks/skills.py [--quick] [--ppo] [--seeds 5] [--steps 250000] [--write]
+    python benchmarks/skills.py [--quick] [--ppo] [--seeds 5] [--steps 350000] [--write]
 
 Every therapist meets the same new clients, in equal shares of the four stages of treatment. Intervals are 95 %, over sessions;
 those of PPO over seeds. The constants and linear maps are what cross-entropy searches find, which is more than a hand would.
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few sessions and a short search: under a minute")
     parser.add_argument("--ppo", action="store_true", help="train PPO as well (stable-baselines3)")
     parser.add_argument("--seeds", type=int, default=5, help="PPO runs")
-    parser.add_argument("--steps", type=int, default=250_000, help="turns of one PPO run")
+    parser.add_argument("--steps", type=int, default=350_000, help="turns of one PPO run")
     parser.add_argument("--write", action="store_true", help="write docs/skills.md, and docs/skills.png with --ppo")
     asked = parser.parse_args()
     each = 64 if asked.quick else 1_000
@@ -373,8 +373,8 @@ def worth(rows: dict[str, Row], curves: Sequence[Curves]) -> str:
         f"No constant solves it: four constants, one a stage, get {constants:.0f}, the clinician {clinician:.0f}, PPO {best:.0f}. "
         f"After as many turns PPO without the stage gets {best - no_stage:.0f} points less, and PPO without the client's signals "
         f"{lost:.0f} less, {'all' if lost >= gain else f'{100 * lost / gain:.0f} %'} of the {gain:.0f} that it gains over those "
-        f"constants. The phase has to be read: being told it brings the clinician {phase - clinician:.0f} points more, and being "
-        f"told the marker too {both - phase:.0f}.\n\n"
+        f"constants. The clinician reads the phase well but not perfectly: being told it brings {phase - clinician:.0f} "
+        f"points more, and being told the marker too {both - phase:.0f}.\n\n"
         "It does not show what the phase alone is worth to PPO: phase and marker are seen in the same signals, and hiding these "
         f"hides both. Nor PPO at its best: its curves still rise where they end ({curves[0].at[-1]:,} turns; `--steps` goes on). "
         "Nor anything about real therapy: the needs, the markers and their odds were authored, each row with its source, and "
