@@ -7,9 +7,9 @@ machine. A repetition is a whole session and its autoreset (21 steps): of the 21
 compare; the microseconds of processor time a turn (all threads together, least of the repetitions) are what is left when others
 wait for the same cores. Actions are uniform.
 
-NumPy's single environment (below) does the same in plain NumPy, but for markers and the day, which it leaves out; its turn is that of
-benchmarks/client_peers.py. The last rows take the
-client's turn alone, without an environment around it; jax is no dependency of this project (how to have it: client_graph.py).
+NumPy's single environment (below) does the same in plain NumPy, but for markers and the day, which it leaves out; its turn
+is that of benchmarks/client_peers.py. The last rows take the client's turn alone, without an environment around it; jax is no
+dependency of this project (how to have it: client_graph.py).
 """
 
 import argparse
