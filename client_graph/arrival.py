@@ -157,7 +157,7 @@ def newcomers(
     level = start at the stage + grip · strategy shift + grip · concern shift + 0.6 ε,   kept in [0, 10]
     belief = level + tmog_start_noise · ε,   kept in [0, 10]
     axis_a = 10 · Σ_n loading_an · coiling_n / Σ_n |loading_an|,   coiling_n the node's distance from health in [0, 1]
-    ε nearly normal, of variance 1 (`therapist_model.bell`). About 2 microseconds a client.
+    ε nearly normal, of variance 1 (`therapist_model.bell`). About 5 microseconds a client.
     """
     kind = kinds(catalog, words, stage=stage, strategy=strategy, concern=concern)
     return arrivals(catalog, words, kind, settings)

@@ -102,7 +102,7 @@ class CourseSettings(BaseModel):
         0.021,
         ge=0,
         lt=1,
-        description="Odds, as a probability, that a client whose alliance is 0.5 does not come back; 0: nobody.",
+        description="Probability that a client whose alliance is 0.5 does not come back after a session; 0: nobody.",
     )
     dropout_alliance: float = Field(
         3.0, ge=0, description="Log-odds of stopping that a whole unit of alliance takes away."
