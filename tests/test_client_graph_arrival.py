@@ -86,3 +86,55 @@ def test_a_client_by_hand(stage: int | None) -> None:
         assert not getattr(state, name).any(), name
     assert np.isnan(state.recent_attunement).all()
     assert np.isnan(state.recent_resistance).all()
+
+
+def listed(table: str) -> str:
+    return ", ".join(row.name for row in CATALOG.rows[table])
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"stage": 5}, "found stage 5; expected one of (1, 2, 3, 4)"),
+        ({"stage": True}, "found stage True; expected one of (1, 2, 3, 4)"),
+        ({"stage": 2.0}, "found stage 2.0; expected one of (1, 2, 3, 4)"),
+        ({"strategy": "Z9"}, f"found attachment strategy 'Z9'; expected one of {listed('strategies')}"),
+        ({"strategy": "B33"}, f"found attachment strategy 'B33' (did you mean B3?); expected one of {listed('strategies')}"),
+        ({"concern": "xyzzy"}, f"found concern 'xyzzy'; expected one of {listed('concerns')}"),
+        ({"concern": "pannic"}, f"found concern 'pannic' (did you mean panic?); expected one of {listed('concerns')}"),
+        ({"concern": "DIVORCE"}, f"found concern 'DIVORCE' (did you mean after_divorce?); expected one of {listed('concerns')}"),
+        ({"concern": 3}, f"found concern 3; expected one of {listed('concerns')}"),
+    ],
+)  # fmt: skip
+def test_a_wish_that_cannot_be_met_is_named_with_what_was_meant(asked: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match="found") as caught:
+        newcomers(CATALOG, WORDS, **asked)  # type: ignore[arg-type]
+    assert str(caught.value) == said
+
+
+def test_every_place_of_a_table_can_be_asked_for() -> None:
+    for what, table in (("strategy", "strategies"), ("concern", "concerns")):
+        for place, row in enumerate(CATALOG.rows[table]):
+            found = kinds(CATALOG, WORDS[:2], **{what: row.name})  # type: ignore[arg-type]
+            assert getattr(found, what).tolist() == [place, place]
+    assert kinds(CATALOG, WORDS[:1], stage=np.int64(3)).stage.tolist() == [2]  # type: ignore[arg-type]
+
+
+def test_every_field_has_its_kind_of_number() -> None:
+    state = newcomers(CATALOG, WORDS)
+    whole = {
+        "phase",
+        "deepest_phase",
+        "stage",
+        "stage_ahead",
+        "stage_behind",
+        "core_sessions",
+        "session",
+        "turn",
+        "stance",
+    }
+    for name, array in state._asdict().items():
+        expected = np.uint64 if name == "stream" else np.int64 if name in whole else np.float64
+        assert array.dtype == expected, name
+        assert len(array) == len(WORDS)
+    assert (state.recent_attunement.shape, state.axes_window.shape) == ((40, 4), (40, 3))
