@@ -1,7 +1,8 @@
 """Record an environment's turns as JSON lines, and read them back: one line a turn, the paper's 5-tuple with its numbers.
 
 The schema of a line is `envs.turn_record.TurnRecord`. Most of a line is what moved which nodes (`moved` bounds it), the judges'
-words, and every level and belief. A line is written whole or taken back, flushed at once, and made safe on the disk when a session ends and on close().
+words, and every level and belief. A line is written whole or taken back, flushed at once, and made safe on the disk when a
+session ends and on close().
 """
 
 import json
