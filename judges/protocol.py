@@ -74,11 +74,49 @@ class Assessment:
 
 
 @dataclass(frozen=True)
+class Violation:
+    """Something a reply must not do, found by the screen (judges/screen.py): reported, charged by a part of the reward of
+    its own, never silently rescored.
+
+    kind: a row of configs/judges/violations.csv. evidence: the words or the count that show it, for a reader.
+    """
+
+    kind: str
+    evidence: str
+
+
+@dataclass(frozen=True, eq=False)
 class Judgement:
-    """Both personas' views of one exchange. The score used is their mean; the gap is kept (DESIGN section 3)."""
+    """Both personas' views of one exchange. The score used is their mean; the gap is kept (DESIGN section 3).
+
+    violations: what the screen found. error: (12,) float64 >= 0, the probable error of `scores` in points (half of the
+    misses are larger), None where the judge does not know its own. digit_mass: (2, 12) float64 in [0, 1], how far a
+    language model meant to write a number at all, persona by dimension; None where no digits were read.
+    """
 
     kind: Assessment
     harsh: Assessment
+    violations: tuple[Violation, ...] = ()
+    error: np.ndarray | None = None
+    digit_mass: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", _measure("error", self.error, (len(DIMENSIONS),), np.inf))
+        object.__setattr__(self, "digit_mass", _measure("digit_mass", self.digit_mass, (2, len(DIMENSIONS)), 1.0))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Judgement):
+            return NotImplemented
+        mine, theirs = self._said(), other._said()
+        return mine == theirs and all(
+            _same(getattr(self, name), getattr(other, name)) for name in ("error", "digit_mass")
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[object, ...]:
+        return self.kind, self.harsh, self.violations
 
     @property
     def scores(self) -> np.ndarray:
@@ -129,6 +167,23 @@ def checked_scores(scores: object) -> np.ndarray:
     checked = np.array(entries, dtype=np.float64)
     checked.setflags(write=False)
     return checked
+
+
+def _measure(name: str, given: object, shape: tuple[int, ...], most: float) -> np.ndarray | None:
+    """A read-only copy of what a judge says of its own sureness, or None. Raises JudgeError where it is no such thing."""
+    if given is None:
+        return None
+    values = np.array(given, dtype=np.float64)
+    if values.shape != shape or not bool(np.all((values >= 0) & (values <= most) & np.isfinite(values))):
+        raise JudgeError(f"{name} is {values!r}; expected {shape} finite numbers in [0, {most:g}]")
+    values.setflags(write=False)
+    return values
+
+
+def _same(mine: np.ndarray | None, theirs: np.ndarray | None) -> bool:
+    if mine is None or theirs is None:
+        return mine is theirs
+    return np.array_equal(mine, theirs)
 
 
 def _is_score(entry: object) -> bool:
