@@ -1,19 +1,84 @@
-"""Judging by the frozen model itself (paper 443): digit scores read with the frozen adapter set active."""
+"""Judging by the frozen model itself (paper 443): scores, texts and likelihoods with the frozen adapter set active.
+
+The therapist's adapters never judge, and a key-value cache never crosses adapters: what is kept between calls is forgotten
+when the set's arrays are other ones than those that filled it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from agents.lm.adapters import AdapterSets
+from agents.lm.constrained import FieldWriter
 from agents.lm.digits import DigitReader
+from agents.lm.likelihood import mean_logprobs
 from agents.lm.models import LoadedModel
+from agents.lm.prompt_tree import PromptTree
+from judges.likelihood import likelihood_prompt
+from judges.protocol import Exchange
+from judges.writer import Form
+
+
+class FrozenTree:
+    """A prompt tree under one adapter set: what several readers share, so that a rubric is forwarded once for all."""
+
+    def __init__(self, loaded: LoadedModel, sets: AdapterSets, role: str) -> None:
+        self.loaded, self.tree = loaded, PromptTree(loaded.model)
+        self._sets, self._role = sets, role
+        self._filled_by: dict[str, Any] = {}
+
+    @contextmanager
+    def active(self) -> Iterator[PromptTree]:
+        """The tree, with the set in the model."""
+        arrays = self._sets.get(self._role)
+        if any(arrays[name] is not self._filled_by.get(name) for name in arrays):
+            self.tree.clear()
+            self._filled_by = arrays
+        with self._sets.role(self._role):
+            yield self.tree
 
 
 class FrozenDigits:
-    """`judges.language_model` reads its scores through this; the therapist's adapters never judge."""
+    """`judges.language_model` reads its scores through this."""
+
+    def __init__(self, loaded: LoadedModel, sets: AdapterSets, role: str, frozen: FrozenTree | None = None) -> None:
+        self.frozen = frozen or FrozenTree(loaded, sets, role)
+        self._reader = DigitReader(loaded, chat=True, tree=self.frozen.tree)
+
+    def expected_scores(self, prompts: Sequence[str], questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(scores (n, q) in [0, 10], digit mass (n, q) in [0, 1]) of q questions on each of n prompts."""
+        with self.frozen.active():
+            return self._reader.expected_scores(prompts, questions)
+
+
+class FrozenWriter:
+    """The judge's texts, greedy: `judges.writer.FormWriter` and `Writer`. Give it the FrozenTree of the FrozenDigits."""
+
+    def __init__(self, loaded: LoadedModel, sets: AdapterSets, role: str, frozen: FrozenTree | None = None) -> None:
+        self.frozen = frozen or FrozenTree(loaded, sets, role)
+        self._writer = FieldWriter(loaded, self.frozen.tree)
+
+    def fill(self, prompts: Sequence[str], forms: Sequence[Form]) -> list[tuple[str, ...]]:
+        """The texts of each form after its prompt."""
+        with self.frozen.active():
+            return self._writer.fill(prompts, [form.openings for form in forms], [form.most_tokens for form in forms])
+
+    def write(self, prompt: str, most_tokens: int) -> str:
+        """A free text in answer to a prompt."""
+        with self.frozen.active():
+            return self._writer.write(prompt, most_tokens)
+
+
+class FrozenLikelihood:
+    """How likely the base finds a reply: `judges.likelihood.Likelihood`."""
 
     def __init__(self, loaded: LoadedModel, sets: AdapterSets, role: str) -> None:
-        self._reader, self._sets, self._role = DigitReader(loaded, chat=True), sets, role
+        self.frozen = FrozenTree(loaded, sets, role)
 
-    def expected_scores(self, prefix: str, suffixes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(scores (n,) in [0, 10], digit mass (n,) in [0, 1]) of n questions on one prompt."""
-        with self._sets.role(self._role):
-            return self._reader.expected_scores(prefix, suffixes)
+    def mean_logprobs(self, exchanges: Sequence[Exchange]) -> np.ndarray:
+        """(n,) nats for each token of the reply after the client's words; NaN where the reply has no token."""
+        prompts = [likelihood_prompt(exchange) for exchange in exchanges]
+        with self.frozen.active() as tree:
+            return mean_logprobs(self.frozen.loaded, tree, prompts, [exchange.therapist for exchange in exchanges])

@@ -97,7 +97,8 @@ class LoopClient:
         rupture = (scores[ATTUNEMENT] + scores[SAFETY]) / 2.0 < 3.5 or step < 0
         facts["recent_attunement"] = [*facts["recent_attunement"][1:], scores[ATTUNEMENT]]
         facts["recent_resistance"] = [*facts["recent_resistance"][1:], signals[RESISTANCE]]
-        facts["stance"] = self._stance(signals, rupture)
+        before, facts["stance"] = facts["stance"], self._stance(signals, rupture)
+        facts["arc"] = self._arc(before)
         report |= {
             "direct": list(direct.values()), "through_edges": list(arrived.values()),
             "through_buckets": list(poured.values()), "attunement_change": attunement - facts["attunement"],
@@ -252,10 +253,17 @@ class LoopClient:
         if facts["turn"] < self.rules.stance_lock_turns or rupture:
             return 0
         if signals[DEFENSIVENESS] >= 5.0 or signals[OVERWHELM] >= 3.0:
-            return int(max(0, facts["stance"] - 1))
+            held = facts["stance"] == 2 and facts["arc"] > 0 and signals[RESISTANCE] < 7.0 and signals[OVERWHELM] < 3.0
+            return 2 if held else int(max(0, facts["stance"] - 1))
         ready = _mean(facts["recent_attunement"]) >= 5.5 and _mean(facts["recent_resistance"]) <= 5.5
         up = ready and max(signals[DISCLOSURE], signals[OPENNESS]) >= 5.0
         return int(min(2, facts["stance"] + up))
+
+    def _arc(self, before: int) -> int:
+        facts = self.facts
+        if facts["stance"] != 2:
+            return 0
+        return max(0, facts["arc"] - 1) if before == 2 else self.rules.arc_steps
 
 
 def _drive(score: float, literal: bool) -> tuple[float, float]:
@@ -467,14 +475,18 @@ def array_turn(
     )
     up = ready & (xp.maximum(signals[:, DISCLOSURE], signals[:, OPENNESS]) >= 5.0)
     alarmed = (signals[:, DEFENSIVENESS] >= 5.0) | (signals[:, OVERWHELM] >= 3.0)
+    held = (state.stance == 2) & (state.arc > 0) & (signals[:, RESISTANCE] < 7.0) & (signals[:, OVERWHELM] < 3.0)
+    alarmed, up = alarmed & ~held, up & ~alarmed
     stance = xp.clip(state.stance + xp.where(alarmed, -1, up.astype(xp.int64)), 0, 2)
     stance = xp.where((turn < rules.stance_lock_turns) | rupture, 0, stance)
+    left = xp.where(state.stance == 2, xp.maximum(state.arc - 1, 0), rules.arc_steps)
 
     moved = state._replace(
         levels=levels, tmog=belief, buckets=buckets, loa=loa, axes=axes, axes_window=window, attunement=attunement,
         phase=phase, phase_mood=xp.where(stepped, mood, state.phase_mood),
         phase_coiling=xp.where(stepped, tight, state.phase_coiling),
         deepest_phase=xp.maximum(state.deepest_phase, xp.where(stepped, phase, 0)), turn=turn, stance=stance,
+        arc=xp.where(stance == 2, left, 0),
         recent_attunement=attuned, recent_resistance=resisted, stream=stream,
     )  # fmt: skip
     rows = slice(None) if by_node else slice(0)

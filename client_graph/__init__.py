@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from client_graph.personhood import Person, draw
     from client_graph.session import SessionReport, end_session, measure
     from client_graph.settings import ClientSettings
+    from client_graph.stance import begin_arc
     from client_graph.state import ClientState, StateError
     from client_graph.tables import TableError
     from client_graph.turn import TurnReport, advance, advance_in_place, empty_report
@@ -40,6 +41,7 @@ _HOME = {
     "TurnReport": "turn",
     "advance": "turn",
     "advance_in_place": "turn",
+    "begin_arc": "stance",
     "catalog_of": "catalog",
     "draw": "personhood",
     "empty_report": "turn",
@@ -64,6 +66,7 @@ __all__ = [
     "TurnReport",
     "advance",
     "advance_in_place",
+    "begin_arc",
     "catalog_of",
     "draw",
     "empty_report",

@@ -180,7 +180,7 @@ def arrivals(catalog: Catalog, words: np.ndarray, kind: Kind, settings: ClientSe
 
 
 def _blank(clients: int, nodes: int, buckets: int) -> ClientState:
-    whole = [np.zeros(clients, dtype=np.int64) for _ in range(9)]
+    whole = [np.zeros(clients, dtype=np.int64) for _ in range(10)]
     return ClientState(
         levels=np.empty((clients, nodes)), tmog=np.empty((clients, nodes)),
         buckets=np.empty((clients, buckets)), buckets_start=np.empty((clients, buckets)),
@@ -188,7 +188,7 @@ def _blank(clients: int, nodes: int, buckets: int) -> ClientState:
         axes_window=np.empty((clients, ASSESSMENTS)), attunement=np.empty(clients),
         phase=whole[0], phase_mood=np.zeros(clients), phase_coiling=np.zeros(clients), deepest_phase=whole[1],
         stage=whole[2], stage_ahead=whole[3], stage_behind=whole[4], core_sessions=whole[5], session=whole[6],
-        turn=whole[7], stance=whole[8],
+        turn=whole[7], stance=whole[8], arc=whole[9],
         recent_attunement=np.full((clients, WINDOW), np.nan), recent_resistance=np.full((clients, WINDOW), np.nan),
         stream=np.empty(clients, dtype=np.uint64),
     )  # fmt: skip

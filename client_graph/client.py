@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from client_graph.names import (
 )
 from client_graph.session import Measures, SessionReport, end_session, measure
 from client_graph.settings import ClientSettings
+from client_graph.stance import begin_arc
 from client_graph.state import ClientState, read_only
 from client_graph.turn import TurnReport, advance
 
@@ -128,6 +129,11 @@ class ClientGraph:
         return dict(zip(SIGNALS, self.report.signals[self.index].tolist(), strict=True))
 
     @property
+    def rupture(self) -> bool | None:
+        """Whether the last turn was a rupture, the sixth signal of the stance; None before the first turn."""
+        return None if self.report is None else bool(self.report.rupture[self.index])
+
+    @property
     def phase(self) -> str:
         """A, B, C or D."""
         return PHASES[self.state.phase[self.index]]
@@ -141,6 +147,11 @@ class ClientGraph:
     def stance(self) -> str:
         """The stance the therapist should take."""
         return STANCES[self.state.stance[self.index]]
+
+    @property
+    def arc(self) -> int:
+        """Turns left of an intervention that is under way; 0 where none is."""
+        return int(self.state.arc[self.index])
 
     @property
     def attunement(self) -> float:
@@ -197,6 +208,10 @@ class ClientGraph:
         return ClientGraph(
             read_only(state), self.catalog, read_only(report), 0, self.person, self.settings, before, judged
         )
+
+    def with_arc(self, steps: int) -> "ClientGraph":
+        """This client with an intervention of `steps` turns under way, 0 to end one. Raises StateError in another stance."""
+        return replace(self, state=read_only(begin_arc(self.state, steps, [self.index])))
 
     def next_session(self) -> "ClientGraph":
         """This client as they arrive at their next session: gains settled, stage assessed, defended again.
@@ -283,7 +298,8 @@ class ClientGraph:
             f"ClientGraph: {self.who}",
             f"  stage {self.stage} {STAGE_NAMES[self.stage - 1]}, phase {self.phase} "
             f"{PHASE_NAMES[PHASES.index(self.phase)]}, session {self.state.session[self.index] + 1}, "
-            f"turn {self.state.turn[self.index]}, stance {self.stance.replace('_', ' ')}",
+            f"turn {self.state.turn[self.index]}, stance {self.stance.replace('_', ' ')}"
+            + (f" ({self.arc} turns of an intervention to go)" if self.arc else ""),
             f"  coiling {self.coiling:.3f}, alliance {self.alliance:.2f}, attunement {self.attunement:.3f}",
             f"  matters now: {now}",
         ]

@@ -32,7 +32,7 @@ class Difference:
     axes: tuple[Differing, ...]  # in [-10, 10]
     loa: tuple[Differing, ...]  # in [-10, 10]
     measures: tuple[Differing, ...]  # coiling, alliance and attunement, in [0, 1]
-    labels: dict[str, tuple[Any, Any]]  # phase, stage, stance, session, turn: (here, there)
+    labels: dict[str, tuple[Any, Any]]  # phase, stage, stance, session, turn, arc: (here, there)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values: {"nodes": {name: (here, there)}, ..., "labels": {"phase": ("A", "B")}}."""
@@ -55,7 +55,7 @@ def difference(here: "ClientGraph", there: "ClientGraph") -> Difference:
     labels = {name: (getattr(here, name), getattr(there, name)) for name in ("phase", "stage", "stance")}
     labels |= {
         name: (int(getattr(here.state, name)[here.index]), int(getattr(there.state, name)[there.index]))
-        for name in ("session", "turn")
+        for name in ("session", "turn", "arc")
     }
     measures = [{name: getattr(one, name) for name in ("coiling", "alliance", "attunement")} for one in (here, there)]
     return Difference(

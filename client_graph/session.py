@@ -113,6 +113,7 @@ def arrive(state: ClientState, catalog: Catalog) -> ClientState:
     state.phase_coiling[:] = now.coiling
     state.turn[:] = 0
     state.stance[:] = 0
+    state.arc[:] = 0
     state.recent_attunement[:] = np.nan
     state.recent_resistance[:] = np.nan
     return state

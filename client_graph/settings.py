@@ -23,6 +23,7 @@ class Dynamics(NamedTuple):
     phase_mood_gain: float
     phase_coiling_gain: float
     stance_lock_turns: int
+    arc_steps: int
 
 
 class ClientSettings(BaseModel):
@@ -68,6 +69,13 @@ class ClientSettings(BaseModel):
     )
     stance_lock_turns: int = Field(
         3, ge=0, description="First turns of a session locked to rapport_building (paper 414)."
+    )
+    arc_steps: int = Field(
+        3,
+        ge=0,
+        le=1000,
+        description="Turns of the intervention arc that reaching intervention begins: offer it, do it, take in what it brought "
+        "(paper 415 gives no number). 0: none begins by itself.",
     )
 
     @property

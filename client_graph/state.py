@@ -48,6 +48,7 @@ class ClientState(NamedTuple):
     session: np.ndarray  # (N,) int64: completed sessions
     turn: np.ndarray  # (N,) int64: completed turns of this session
     stance: np.ndarray  # (N,) int64, 0..2: rapport_building, personhood_assemblage, intervention
+    arc: np.ndarray  # (N,) int64: turns left of an intervention under way, which hold that stance; 0: none
     recent_attunement: np.ndarray  # (N, 4) in [0, 10]: the judge's, oldest first; NaN where the session is younger
     recent_resistance: np.ndarray  # (N, 4) in [0, 10]: the client's, likewise
     stream: np.ndarray  # (N,) uint64: each client's own random stream
@@ -81,7 +82,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "levels": (0, 10), "tmog": (0, 10), "buckets": (0, 1), "buckets_start": (0, 1), "loa": (-10, 10), "axes": (-10, 10),
     "axes_start": (-10, 10), "axes_window": (0, 30), "attunement": (0, 1), "phase": (0, 3), "phase_mood": (-1, 1),
     "phase_coiling": (0, 1), "deepest_phase": (0, 3), "stage": (0, 3), "stage_ahead": _MANY, "stage_behind": _MANY,
-    "core_sessions": _MANY, "session": _MANY, "turn": _MANY, "stance": (0, 2), "recent_attunement": (0, 10),
+    "core_sessions": _MANY, "session": _MANY, "turn": _MANY, "stance": (0, 2), "arc": _MANY, "recent_attunement": (0, 10),
     "recent_resistance": (0, 10), "stream": (0, 2**64 - 1),
 }  # fmt: skip
 MAY_BE_UNKNOWN = ("recent_attunement", "recent_resistance")  # NaN where the session is younger than the window
@@ -139,6 +140,8 @@ def out_of_range(state: ClientState) -> list[str]:
     for deeper, shallower in (("deepest_phase", "phase"), ("session", "core_sessions")):
         if (getattr(state, deeper) < getattr(state, shallower)).any():
             problems.append(f"{deeper} is less than {shallower}")
+    if ((state.arc > 0) & (state.stance != 2)).any():
+        problems.append("arc: found an arc under way in another stance than intervention (2)")
     return problems
 
 

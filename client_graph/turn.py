@@ -15,7 +15,7 @@ from client_graph.phase_shift import next_phase, phase_score
 from client_graph.propagation import propagate
 from client_graph.settings import ClientSettings
 from client_graph.spread import spread
-from client_graph.stance import RESISTANCE, client_signals, mean_so_far, next_stance, remember, ruptured
+from client_graph.stance import RESISTANCE, client_signals, mean_so_far, next_arc, next_stance, remember, ruptured
 from client_graph.state import ClientState, StateError, check_state
 from client_graph.taie import axes_size, axis_trend, transformation, update_axes
 from client_graph.therapist_model import attunement, update_tmog
@@ -167,10 +167,12 @@ def _advance_block(state, scores, tables, dynamics, report, first, lanes):  # ty
         report.rupture[i] = ruptured(scores[i, ATTUNEMENT], scores[i, SAFETY], report.phase_step[i])
         remember(state.recent_attunement[i], scores[i, ATTUNEMENT])
         remember(state.recent_resistance[i], signals[RESISTANCE, k])
+        before_stance = state.stance[i]
         state.stance[i] = next_stance(
-            state.stance[i], state.turn[i], signals[:, k], report.rupture[i],
+            before_stance, state.arc[i], state.turn[i], signals[:, k], report.rupture[i],
             mean_so_far(state.recent_attunement[i]), mean_so_far(state.recent_resistance[i]), dynamics.stance_lock_turns,
         )  # fmt: skip
+        state.arc[i] = next_arc(before_stance, state.stance[i], state.arc[i], dynamics.arc_steps)
 
 
 @compiled

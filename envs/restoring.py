@@ -19,6 +19,7 @@ from envs.types import SessionState, Snapshot
 TEXT = UnicodeText()
 _WHOLE = (
     "phase", "deepest_phase", "stage", "stage_ahead", "stage_behind", "core_sessions", "session", "turn", "stance",
+    "arc",
 )  # fmt: skip
 _DTYPES = ["uint64" if n == "stream" else "int64" if n in _WHOLE else "float64" for n in ClientState._fields]
 _COURSE = Course(np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.int64), np.zeros(1, np.uint64))

@@ -31,6 +31,11 @@ def one_thread() -> Iterator[None]:
         put(before)
 
 
+def known_blas() -> bool:
+    """Whether NumPy multiplies with its own OpenBLAS, whose rows do not depend on their neighbours (judges/minilm.py)."""
+    return _openblas() is not None
+
+
 @cache
 def _openblas() -> tuple[Callable[[], int], Callable[[int], object]] | None:
     package = Path(np.__file__).parent

@@ -30,7 +30,9 @@ class EmbeddingJudgeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    examples: Path = Field(default=EXAMPLES, description="The table of authored replies with their scores.")
+    examples: Path = Field(
+        default=EXAMPLES, description="The table, or folder of tables, of authored replies with their scores."
+    )
     cache_folder: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("icarus")),
         description="Where the fit is kept between runs; where it cannot be written it is computed each time.",
@@ -63,6 +65,8 @@ class EmbeddingJudge:
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
         """One Judgement for each exchange, in order; a JudgeFailure where a text is no text."""
+        readable = [exchange for exchange in exchanges if not _unreadable(exchange)]
+        self._encoder.layers([text for exchange in readable for text in (exchange.client, exchange.therapist)])
         with one_thread():
             return [self._judge(exchange) for exchange in exchanges]
 
@@ -71,9 +75,9 @@ class EmbeddingJudge:
         if wrong:
             return JudgeFailure(wrong)
         counted = features(exchange, self._vocabulary)
-        client, reply = self._encoder.encode([exchange.client, exchange.therapist])
-        columns = self.fit.columns(client, reply, counted)
-        z, u = self.fit.logits(columns), self.config.doubt * self.fit.error * (1.0 + self._strangeness(reply))
+        client, reply = self._encoder.layers([exchange.client, exchange.therapist])
+        columns = self.fit.columns(client[-1], reply, counted)
+        z, u = self.fit.logits(columns), self.config.doubt * self.fit.error * (1.0 + self._strangeness(reply[-1]))
         gate = language_gate(counted)
         contributions = self.fit.contributions(columns)
         evidence = Evidence(contributions, self.fit.replies, self.fit.scores, gate, tuple(findings(counted)))

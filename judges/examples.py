@@ -10,7 +10,7 @@ from client_graph.names import DIMENSIONS
 from client_graph.tables import Row, TableError, read_table
 from judges.rubric import JUDGE_CONFIGS
 
-EXAMPLES = JUDGE_CONFIGS / "examples.csv"
+EXAMPLES = JUDGE_CONFIGS / "examples"
 
 
 class _Texts(Row):
@@ -37,16 +37,22 @@ class Examples:
     scores: np.ndarray
 
 
+def example_files(path: Path = EXAMPLES) -> tuple[Path, ...]:
+    """The tables at `path`: the file itself, or every .csv of a folder in the order of their names."""
+    return tuple(sorted(path.glob("*.csv"))) if path.is_dir() else (path,)
+
+
 def read_examples(path: Path = EXAMPLES) -> Examples:
-    """The authored examples. Raises TableError listing every mistake, repeated rows included."""
+    """The authored examples of a table or of a folder of tables. Raises TableError listing every mistake."""
     problems: list[str] = []
-    rows = read_table(path, _ExampleRow, problems)
+    rows: list[_Texts] = []
     seen: set[tuple[str, str]] = set()
-    for row in rows:
-        pair = (row.client, row.reply)
-        if pair in seen:
-            problems.append(f"{path}: found twice: {row.reply[:60]!r}; expected each reply to a client once")
-        seen.add(pair)
+    for file in example_files(path):
+        for row in read_table(file, _ExampleRow, problems):
+            if (row.client, row.reply) in seen:
+                problems.append(f"{file}: found twice: {row.reply[:60]!r}; expected each reply to a client once")
+            seen.add((row.client, row.reply))
+            rows.append(row)
     if not problems and len({row.client for row in rows}) < 2:
         problems.append(f"{path}: found fewer than two clients; the judge checks itself by leaving one client out")
     if problems:

@@ -103,7 +103,7 @@ def test_embedded_model_answers_a_client(smollm2: LoadedModel) -> None:
 @pytest.mark.real
 def test_embedded_model_can_be_read_for_digits(smollm2: LoadedModel) -> None:
     reader = DigitReader(smollm2)
-    scores, mass = reader.expected_scores("On a scale from 0 to 10, ten apples rate the pie at ", ["", "about "])
+    scores, mass = reader.expected_scores(["On a scale from 0 to 10, ten apples rate the pie at "], ["", "about "])
     assert ((scores > 0) & (scores < 10)).all()
     assert (mass > 0.2).all()
 

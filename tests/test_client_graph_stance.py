@@ -38,7 +38,7 @@ SEEN = np.array([4.9, 5.0, 3.0, 3.0, 1.0])
 def test_the_stance_by_hand(
     stance: int, turn: int, signals: np.ndarray, rupture: bool, attuned: float, resisting: float, expected: int
 ) -> None:
-    assert next_stance(stance, turn, signals, rupture, attuned, resisting, 3) == expected
+    assert next_stance(stance, 0, turn, signals, rupture, attuned, resisting, 3) == expected
 
 
 @pytest.mark.parametrize(

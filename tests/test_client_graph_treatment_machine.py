@@ -76,7 +76,7 @@ class Treatment(RuleBasedStateMachine):
         assert (after.core_sessions == before.core_sessions + (before.deepest_phase >= 2)).all()
         assert (np.abs(report.stage_step) <= 1).all()
         assert (after.stage == before.stage + report.stage_step).all()
-        for name in ("turn", "phase", "deepest_phase", "stance"):
+        for name in ("turn", "phase", "deepest_phase", "stance", "arc"):
             assert not getattr(after, name).any(), name
         assert np.isnan(after.recent_attunement).all()
         assert np.isnan(after.recent_resistance).all()

@@ -3,101 +3,122 @@
     score = sum_s s P(s) / mass,   s = "0" ... "10",   P("10") = P("1") P("0" | "1"),   P("1" alone) = P("1") - P("10")
 
 mass = sum_d P(d) over the ten digits is what the model gives to a number at all: log it, a low mass is a model that
-does not answer. All suffixes are rows of one batch on the prefix's cache, each with a "1" behind it for P("0" | "1").
+does not answer. Every question is a branch of one prompt tree, with a "1" behind it for P("0" | "1").
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.lm.architecture import head, hidden_states
+from agents.lm.architecture import head
 from agents.lm.device import mx
-from agents.lm.functional_cache import functional_caches
-from agents.lm.generate import chat_tokens, common_length, without_special
+from agents.lm.generate import chat_tokens, without_special
 from agents.lm.models import LoadedModel
+from agents.lm.prompt_tree import PromptTree
 
-Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+HEAD_ROWS = 128  # rows of logits at once: 128 x 50 000 float32 are 25 MB
 
 
 class NoDigits(ValueError):
     """A tokenizer that has no single token for each digit."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """The tokens of a text that a number follows, and the tokens that number begins with there."""
+
+    before: list[int]
+    digits: list[int]  # "0" to "9", first in the number
+    zero: int  # "0" after "1"
+    ten: int | None  # "10" where it is one token
+
+
 class DigitReader:
-    """Reads expected scores with one prompt cache broadcast over the suffixes, under the adapter set that is active."""
+    """Reads expected scores, under the adapter set that is active. What prompts share is forwarded once and kept.
 
-    def __init__(self, loaded: LoadedModel, *, chat: bool = False) -> None:
-        """chat: put each question as a user's message, as instruction-tuned models expect. Raises NoDigits."""
+    Under another set, or after training, `tree.clear()`.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, chat: bool = False, tree: PromptTree | None = None) -> None:
+        """chat: the prompt is a user's message and the question begins the assistant's answer, as instruction-tuned models
+        expect; else the two are one text. Raises NoDigits."""
         self.loaded, self.chat = loaded, chat
-        found = [self._encode(str(d)) for d in range(10)]
-        if wrong := [str(d) for d, tokens in enumerate(found) if len(tokens) != 1]:
-            raise NoDigits(
-                f"digits {', '.join(wrong)} are not one token each for the tokenizer of {loaded.name!r}; expected "
-                "single tokens. Read the scores of this model from generated text"
-            )
-        self.digits = [tokens[0] for tokens in found]
-        ten = self._encode("10")
-        self.ten = ten[0] if len(ten) == 1 else None
+        self.tree = tree or PromptTree(loaded.model)
+        self._places: dict[str, Place] = {}
+        self._place("score: ")
 
-    def expected_scores(self, prefix: str, suffixes: list[str]) -> tuple[Vector, Vector]:
-        """(scores (n,) in [0, 10], digit mass (n,) in [0, 1]) for `prefix` + each suffix.
+    def expected_scores(self, prompts: Sequence[str], questions: Sequence[str]) -> tuple[Matrix, Matrix]:
+        """(scores (n, q) in [0, 10], digit mass (n, q) in [0, 1]) of q questions after each of n prompts.
 
-        Without `chat` the text must end where the number begins, without a space if the tokenizer keeps spaces apart.
-        Special tokens written out in the text are broken up. Raises ValueError for no suffixes or an empty prefix;
-        FloatingPointError where the model gives NaN.
+        A question ends where the number begins. Special tokens written out in the text are broken up. Where the model's
+        output is not finite, both are NaN. Raises ValueError for no questions or an empty prompt.
         """
-        start, rows = self._questions(prefix, suffixes) if self.chat else self._continued(prefix, suffixes)
-        if not start or not rows:
+        starts, places = [self._start(prompt) for prompt in prompts], [self._place(text) for text in questions]
+        if not places or not all(starts):
             raise ValueError(
-                f"found {len(start)} prefix tokens and {len(rows)} suffixes; expected at least one of each"
+                f"found {[len(s) for s in starts]} tokens of prompts and {len(places)} questions; "
+                "expected at least one of each"
             )
-        first, second = self._two_positions(start, rows)
-        return self._scores(first, second, len(rows))
+        asked = [(start, place) for start in starts for place in places]
+        states = self.tree.states([[*s, *p.before, p.digits[1]] for s, p in asked], [2] * len(asked))
+        found = [self._read(places_, states_) for places_, states_ in _in_parts([p for _, p in asked], states)]
+        shape = (len(starts), len(places))
+        if not found:
+            return np.zeros(shape), np.zeros(shape)
+        scores, mass = (np.concatenate(part).reshape(shape) for part in zip(*found, strict=True))
+        return scores, mass
 
-    def _continued(self, prefix: str, suffixes: list[str]) -> tuple[list[int], list[list[int]]]:
-        return self._encode(prefix), [self._encode(suffix) for suffix in suffixes]
-
-    def _questions(self, prefix: str, suffixes: list[str]) -> tuple[list[int], list[list[int]]]:
-        """The tokens that all chats share, and what each adds; the assistant's answer begins after each."""
-        whole = [chat_tokens(self.loaded.tokenizer, [{"role": "user", "content": prefix + s}]) for s in suffixes]
-        if not prefix or not whole:
-            return [], whole
-        shared = min(common_length(whole[0], other) for other in whole)
-        shared = min(shared, min(map(len, whole)) - 1)
-        return whole[0][:shared], [tokens[shared:] for tokens in whole]
+    def _start(self, prompt: str) -> list[int]:
+        if self.chat and prompt:
+            return chat_tokens(self.loaded.tokenizer, [{"role": "user", "content": prompt}])
+        return self._encode(prompt)
 
     def _encode(self, text: str) -> list[int]:
         plain = without_special(text, self.loaded.tokenizer)
         return list(self.loaded.tokenizer.encode(plain, add_special_tokens=False))
 
-    def _two_positions(self, start: list[int], rows: list[list[int]]) -> tuple[Any, Any]:
-        """Probabilities (n, vocabulary) where the number begins, and after a "1" was put there."""
-        model, n = self.loaded.model, len(rows)
-        caches = functional_caches(model)
-        if len(start) > 1:
-            hidden_states(model, mx.array([start[:-1]]), caches)
-        branches = [[start[-1], *row, self.digits[1]] for row in rows]
-        time = max(map(len, branches))
-        tokens = mx.array([b + [0] * (time - len(b)) for b in branches])
-        hidden = hidden_states(model, tokens, [c.broadcast(n) for c in caches])
-        places = mx.array([[len(b) - 2, len(b) - 1] for b in branches])
-        logits = head(model, hidden[mx.arange(n)[:, None], places])
-        p = np.array(mx.softmax(logits, axis=-1, precise=True), dtype=np.float64)
-        return p[:, 0], p[:, 1]
-
-    def _scores(self, first: Vector, second: Vector, n: int) -> tuple[Vector, Vector]:
-        p = np.zeros((n, 11))
-        p[:, :10] = first[:, self.digits]
-        p[:, 10] = p[:, 1] * second[:, self.digits[0]]
-        p[:, 1] -= p[:, 10]
-        if self.ten is not None:
-            p[:, 10] += first[:, self.ten]
-        mass = p.sum(axis=1)
-        if not (np.isfinite(mass).all() and (mass > 0).all()):
-            raise FloatingPointError(
-                f"digit masses {mass.tolist()}; expected positive numbers. The model's output is broken"
+    def _place(self, text: str) -> Place:
+        """Found by encoding the text with each number behind it: some tokenizers join a space to the digit."""
+        if text not in self._places:
+            whole = [self._encode(f"{text}{number}") for number in range(11)]
+            before, ten = whole[0][:-1], whole[10][len(whole[0]) - 1 :]
+            if wrong := [str(d) for d in range(10) if whole[d][:-1] != before or len(whole[d]) != len(before) + 1]:
+                raise NoDigits(
+                    f"digits {', '.join(wrong)} are not one token each after {text!r} for the tokenizer of "
+                    f"{self.loaded.name!r}; expected single tokens. Read the scores of this model from generated text"
+                )
+            digits = [tokens[-1] for tokens in whole[:10]]
+            one_token = whole[10][:-1] == before
+            self._places[text] = Place(
+                before, digits, digits[0] if one_token else ten[-1], ten[0] if one_token else None
             )
-        return p @ np.arange(11.0) / mass, np.minimum(mass, 1.0)
+        return self._places[text]
+
+    def _read(self, places: Sequence[Place], states: Sequence[mx.array]) -> tuple[Matrix, Matrix]:
+        """From states (2, width) where each number begins and after a "1" was put there."""
+        logits = head(self.loaded.model, mx.stack(list(states)))
+        p = np.array(mx.softmax(logits, axis=-1, precise=True), dtype=np.float64)
+        return expected(p[:, 0], p[:, 1], places)
+
+
+def expected(first: Matrix, second: Matrix, places: Sequence[Place]) -> tuple[Matrix, Matrix]:
+    """(scores (n,), mass (n,)) from probabilities (n, vocabulary) at the number's first and second token; NaN where broken."""
+    p = np.zeros((len(places), 11))
+    for row, place in enumerate(places):
+        p[row, :10] = first[row, place.digits]
+        p[row, 10] = p[row, 1] * second[row, place.zero]
+        p[row, 1] -= p[row, 10]
+        if place.ten is not None:
+            p[row, 10] += first[row, place.ten]
+    mass = p.sum(axis=1)
+    mass[~(np.isfinite(mass) & (mass > 0))] = np.nan
+    return p @ np.arange(11.0) / mass, np.minimum(mass, 1.0)
+
+
+def _in_parts(places: Sequence[Place], states: Sequence[mx.array]) -> list[tuple[Sequence[Place], Sequence[mx.array]]]:
+    return [(places[i : i + HEAD_ROWS], states[i : i + HEAD_ROWS]) for i in range(0, len(states), HEAD_ROWS)]

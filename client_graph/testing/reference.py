@@ -88,14 +88,15 @@ def one_turn(
     attuned = [*map(float, state.recent_attunement[index, 1:]), judged["attunement"]]
     resisted = [*map(float, state.recent_resistance[index, 1:]), signals["resistance"]]
     turn = int(state.turn[index]) + 1
-    stance = stance_after(int(state.stance[index]), turn, signals, rupture, attuned, resisted, rules, margin)
+    stance, arc = int(state.stance[index]), int(state.arc[index])
+    stance, arc = stance_after(stance, arc, turn, signals, rupture, attuned, resisted, rules, margin)
     return PlainTurn(
         state={
             "levels": list(level.values()), "tmog": list(tmog.values()), "buckets": list(bucket.values()), "loa": loa,
             "axes": axes, "axes_window": window, "attunement": attunement, "phase": phase,
             "phase_mood": mood if step else float(state.phase_mood[index]),
             "phase_coiling": tight if step else float(state.phase_coiling[index]),
-            "deepest_phase": max(int(state.deepest_phase[index]), phase), "turn": turn, "stance": stance,
+            "deepest_phase": max(int(state.deepest_phase[index]), phase), "turn": turn, "stance": stance, "arc": arc,
             "recent_attunement": attuned, "recent_resistance": resisted,
         },
         report={
@@ -362,21 +363,25 @@ def signals_of(level: dict[str, float], phase: int, rows: Mapping[str, Any]) -> 
 
 
 def stance_after(
-    stance: int, turn: int, signals: dict[str, float], rupture: bool, attuned: Sequence[float],
+    stance: int, arc: int, turn: int, signals: dict[str, float], rupture: bool, attuned: Sequence[float],
     resisted: Sequence[float], rules: ClientSettings, margin: Margin,
-) -> int:  # fmt: skip
-    """The stance for the coming turn: down at once, up on four turns' evidence (paper 411-415)."""
+) -> tuple[int, int]:  # fmt: skip
+    """(stance for the coming turn, turns left of the arc): down at once, up on four turns' evidence (paper 411-415)."""
     if turn < rules.stance_lock_turns or rupture:
-        return RAPPORT
-    alarmed = margin.held(signals["defensiveness"], 5.0) >= 5.0
-    if margin.held(signals["overwhelm"], 3.0) >= 3.0 or alarmed:
-        return max(RAPPORT, stance - 1)
+        return RAPPORT, 0
+    running = arc - 1 if stance == INTERVENTION and arc > 0 else 0
+    flooded = margin.held(signals["overwhelm"], 3.0) >= 3.0
+    if margin.held(signals["defensiveness"], 5.0) >= 5.0 or flooded:
+        ridden_out = stance == INTERVENTION and arc > 0 and margin.held(signals["resistance"], 7.0) < 7.0
+        if ridden_out and not flooded:
+            return INTERVENTION, running
+        return max(RAPPORT, stance - 1), 0
     steady = margin.held(_mean(attuned), 5.5) >= 5.5
     calm = margin.held(_mean(resisted), 5.5) <= 5.5
     visible = max(signals["disclosure"], signals["openness"])
-    if steady and calm and margin.held(visible, 5.0) >= 5.0:
-        return min(INTERVENTION, stance + 1)
-    return stance
+    if steady and calm and margin.held(visible, 5.0) >= 5.0 and stance < INTERVENTION:
+        return stance + 1, rules.arc_steps if stance + 1 == INTERVENTION else 0
+    return stance, running
 
 
 def _mean(window: Sequence[float]) -> float:

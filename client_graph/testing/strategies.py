@@ -72,7 +72,7 @@ def client_settings(draw: st.DrawFn) -> ClientSettings:
         source_damping=source, target_damping=target, loa_rate=3 * loa + 0.01, axis_rate=3 * axis + 0.01,
         axis_tolerance=max(tolerance, 0.01), tmog_steady_rate=steady, tmog_good_rate=good, tmog_noise=0.0,
         phase_mood_gain=20 * mood + 0.01, phase_coiling_gain=20 * coiling + 0.01,
-        stance_lock_turns=draw(st.integers(0, 5)),
+        stance_lock_turns=draw(st.integers(0, 5)), arc_steps=draw(st.integers(0, 5)),
     )  # fmt: skip
 
 
@@ -313,6 +313,7 @@ def states(
     phases = _whole(draw, clients, 3) if phase is None else np.full(clients, phase, dtype=np.int64)
     sessions, turns = _whole(draw, clients, 12), _whole(draw, clients, 20)
     too_young = np.arange(WINDOW) < WINDOW - turns[:, None]
+    stances = _whole(draw, clients, 2)
     stages = _whole(draw, clients, 3) if stage is None else np.full(clients, stage - 1, dtype=np.int64)
     return ClientState(
         levels=levels,
@@ -334,7 +335,8 @@ def states(
         core_sessions=np.minimum(sessions, _whole(draw, clients, 12)),
         session=sessions,
         turn=turns,
-        stance=_whole(draw, clients, 2),
+        stance=stances,
+        arc=np.where(stances == 2, _whole(draw, clients, 4), 0),
         recent_attunement=np.where(too_young, np.nan, _field(draw, clients, WINDOW, 0.0, 10.0)),
         recent_resistance=np.where(too_young, np.nan, _field(draw, clients, WINDOW, 0.0, 10.0)),
         stream=np.frombuffer(draw(_bytes(8 * clients)), dtype="<u8").astype(np.uint64),

@@ -1,0 +1,52 @@
+"""How likely a model finds a reply: the mean log-probability of its tokens.
+
+    L = 1/T sum_t log p(y_t | x, y_<t)      nats; T tokens of reply y after prompt x
+
+Prompts and replies are one prompt tree, so that replies to the same client share its prefill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.lm.architecture import head
+from agents.lm.device import mx
+from agents.lm.generate import chat_tokens, without_special
+from agents.lm.models import LoadedModel
+from agents.lm.prompt_tree import PromptTree
+
+HEAD_ROWS = 128  # rows of logits at once: 128 x 50 000 float32 are 25 MB
+
+
+def mean_logprobs(
+    loaded: LoadedModel, tree: PromptTree, prompts: Sequence[str], replies: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """(n,) L of each reply to its prompt, a user's message; NaN where the reply has no token. Raises FloatingPointError
+    where the model's output is not finite."""
+    tokenizer = loaded.tokenizer
+    targets = [
+        list(tokenizer.encode(without_special(reply.strip(), tokenizer), add_special_tokens=False)) for reply in replies
+    ]
+    asked = [i for i, target in enumerate(targets) if target]
+    starts = {p: chat_tokens(tokenizer, [{"role": "user", "content": p}]) for p in {prompts[i] for i in asked}}
+    states = tree.states([[*starts[prompts[i]], *targets[i][:-1]] for i in asked], [len(targets[i]) for i in asked])
+    found = np.full(len(targets), np.nan)
+    for i, hidden in zip(asked, states, strict=True):
+        found[i] = _mean(loaded, hidden, targets[i])
+    if broken := [i for i in asked if not np.isfinite(found[i])]:
+        raise FloatingPointError(
+            f"replies {broken}: log-probabilities that are not finite. The model's output is broken"
+        )
+    return found
+
+
+def _mean(loaded: LoadedModel, hidden: mx.array, target: list[int]) -> float:
+    total = 0.0
+    for start in range(0, len(target), HEAD_ROWS):
+        part = mx.array(target[start : start + HEAD_ROWS])[:, None]
+        logits = head(loaded.model, hidden[start : start + HEAD_ROWS])
+        total += mx.sum(mx.take_along_axis(logits, part, axis=-1)[:, 0] - mx.logsumexp(logits, axis=-1)).item()
+    return total / len(target)

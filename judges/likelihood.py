@@ -1,0 +1,55 @@
+"""Whether a reply is language at all, by the likelihood that a model which took no part in learning gives it.
+
+    L = 1/T sum_t log p(y_t | client, y_<t)      nats for each token of the reply
+
+A policy that has been talked into warm repetition or garble leaves what its own base would ever say. It is reported as a
+violation and charged like one; no score is changed.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+
+from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Violation
+from judges.rubric import prompt_text
+
+LEAST = -6.0  # placeholder
+
+
+class Likelihood(Protocol):
+    """A frozen model's view of how likely a reply is."""
+
+    def mean_logprobs(self, exchanges: Sequence[Exchange]) -> np.ndarray:
+        """(n,) mean log-probability of a token of each reply after the client's words, nats; NaN for a reply of no tokens."""
+
+
+class WithLikelihood:
+    """A judge whose judgements carry a violation where the reply is less likely than `least` nats for each token.
+
+    Scores stay the judge's own. A reply of no tokens gets none: that it is empty is for the screen to say.
+    """
+
+    def __init__(self, judge: Judge, likelihood: Likelihood, least: float = LEAST) -> None:
+        self.name = f"{judge.name}+likelihood"
+        self._judge, self._likelihood, self._least = judge, likelihood, least
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
+        """The judge's answers, in order."""
+        if not exchanges:
+            return []
+        found = self._likelihood.mean_logprobs(exchanges)
+        return [self._noted(answer, L) for answer, L in zip(self._judge.judge(exchanges), found, strict=True)]
+
+    def _noted(self, answer: Judgement | JudgeFailure, mean_logprob: float) -> Judgement | JudgeFailure:
+        if isinstance(answer, JudgeFailure) or not mean_logprob < self._least:
+            return answer
+        evidence = f"{mean_logprob:.1f} nats for each token; expected at least {self._least:g}"
+        return replace(answer, violations=(*answer.violations, Violation("unlikely", evidence)))
+
+
+def likelihood_prompt(exchange: Exchange) -> str:
+    """The user's message that the reply is an answer to: the client's words alone, with one sentence of setting."""
+    return re.sub(r"\{client\}", lambda _: exchange.client, prompt_text("likelihood"))
