@@ -9,6 +9,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from agents.cli_calibrate import add_calibrate
+from agents.cli_judge import add_judge
+from agents.cli_mine import add_mine
 from agents.cli_play import add_play, add_replay
 
 if TYPE_CHECKING:
@@ -67,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check_catalog)
     add_play(commands)
     add_replay(commands)
+    add_judge(commands)
+    add_calibrate(commands)
+    add_mine(commands)
     return parser
 
 
@@ -272,6 +278,10 @@ def _is_expected(error: Exception) -> bool:
         ("agents.lm.files", "BrokenFolder"),
         ("client_graph.tables", "TableError"),
         ("judges.protocol", "JudgeUnavailable"),
+        ("judges.transcript", "TranscriptError"),
+        ("judges.api.errors", "JudgeRefused"),
+        ("judges.api.errors", "BudgetSpent"),
+        ("envs.recording", "RecordingError"),
     }
     return any((kind.__module__, kind.__name__) in kinds for kind in type(error).__mro__)
 

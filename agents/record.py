@@ -82,7 +82,9 @@ def scalars(result: TurnResult) -> dict[str, float]:
     """What TensorBoard draws over the turns."""
     info = result.info
     found = {
-        "score/composite": result.outcome.composite,
+        "score/composite": result.outcome.stage_composite,
+        "score/mean": result.outcome.judgement.composite,
+        "score/violations": float(len(result.outcome.judgement.violations)),
         "score/kind_harsh_gap": float(result.outcome.judgement.gap.mean()),
         "reward/total": result.reward,
         **{f"reward/{name}": value for name, value in info["reward_parts"].items()},
@@ -101,7 +103,7 @@ def scalars(result: TurnResult) -> dict[str, float]:
     if result.grpo:
         found |= {"grpo/loss": result.grpo.step.loss, "grpo/norm": result.grpo.step.norm, "grpo/kl": result.grpo.kl}
         found |= {f"grpo_norm/{kind}": norm for kind, norm in result.grpo.step.norms.items()}
-        spread = [o.composite for o in result.candidate_outcomes if isinstance(o, Outcome)]
+        spread = [o.stage_composite for o in result.candidate_outcomes if isinstance(o, Outcome)]
         found["grpo/score_spread"] = float(np.std(spread))
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
@@ -130,7 +132,9 @@ def _judged(found: Outcome | JudgeFailure, with_reasons: bool = True) -> dict[st
     if isinstance(found, JudgeFailure):
         return {"failure": found.reason}
     return {
-        "composite": found.composite,
+        "composite": found.stage_composite,
+        "mean": found.judgement.composite,
+        "violations": [dataclasses.asdict(each) for each in found.judgement.violations],
         "reward": found.reward,
         "reward_parts": found.parts.of(0),
         "kind": _assessment(found.judgement.kind, with_reasons),

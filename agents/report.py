@@ -43,7 +43,7 @@ class LiveReport:
         info = result.info
         steps = "+".join(name for name, done in (("RLAIF", result.rlaif), ("GRPO", result.grpo)) if done) or "no step"
         self._console.print(
-            f"[bold]session {standing.session + 1} turn {standing.turn}[/]  composite {result.outcome.composite:.2f}  "
+            f"[bold]session {standing.session + 1} turn {standing.turn}[/]  composite {result.outcome.stage_composite:.2f}  "
             f"phase {info['phase']} {PHASE_NAMES[PHASES.index(info['phase'])]}  coiling {info['coiling']:.3f}  "
             f"attunement {info['attunement']:.3f}  reward {result.reward:+.1f}  {steps}  {sum(result.seconds.values()):.1f} s",
             highlight=False,
@@ -52,6 +52,9 @@ class LiveReport:
         self._console.print(
             f"  therapist  {escape(' '.join(result.reply.text.split()))}", style="green", highlight=False
         )
+        for found in result.outcome.judgement.violations:
+            told = f"  screen     {found.kind.replace('_', ' ')}: {found.evidence}"
+            self._console.print(escape(told), style="yellow", highlight=False)
         self._bar.update(self._task, completed=standing.total_turns, total=self._total(standing))
 
     def session(self, summary: dict[str, Any]) -> None:

@@ -19,9 +19,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
-
-from client_graph.names import DIMENSIONS
 from client_graph.tables import TableError
 from judges.attacks import Attempt, attempts, dialogues
 from judges.examples import read_examples
@@ -58,15 +55,25 @@ def worth(answer: Judgement | JudgeFailure, screen: Screen) -> float | None:
 
 def tried(judge: Screened, plain: Sequence[Exchange]) -> list[Result]:
     """Every attack on every dialogue."""
-    results = []
-    for exchange in plain:
+    results: list[Result] = []
+    started = time.perf_counter()
+    for done, exchange in enumerate(plain):
         made = attempts(exchange)
-        base, *answers = (worth(answer, judge.screen) for answer in judge.judge([exchange, *(a.attacked for a in made)]))
+        base, *answers = (
+            worth(answer, judge.screen) for answer in judge.judge([exchange, *(a.attacked for a in made)])
+        )
         if base is None:
-            raise SystemExit(f"the judge refuses the plain reply {exchange.therapist!r}; there is nothing to compare with")
+            raise SystemExit(
+                f"the judge refuses the plain reply {exchange.therapist!r}; there is nothing to compare with"
+            )
         results += [
             Result(attempt, None if got is None else got - base) for attempt, got in zip(made, answers, strict=True)
         ]
+        left = (time.perf_counter() - started) / (done + 1) * (len(plain) - done - 1)
+        won = sum(result.succeeded for result in results)
+        print(
+            f"dialogue {done + 1} of {len(plain)}: {won} of {len(results)} succeed; {left:.0f} s left", file=sys.stderr
+        )
     return results
 
 
@@ -78,7 +85,10 @@ def rate(results: Sequence[Result]) -> str:
 def table(results: Sequence[Result]) -> str:
     """One row for each family, one column for each place; the worst gain and the last row over all."""
     families = list(dict.fromkeys(result.attempt.family for result in results))
-    lines = [f"| family | tries | {' | '.join(PLACES)} | worst gain, points |", "|---|---:|" + "---:|" * (len(PLACES) + 1)]
+    lines = [
+        f"| family | tries | {' | '.join(PLACES)} | worst gain, points |",
+        "|---|---:|" + "---:|" * (len(PLACES) + 1),
+    ]
     for name in [*families, "all"]:
         rows = [result for result in results if name in (result.attempt.family, "all")]
         cells = [rate([row for row in rows if row.attempt.place == place]) for place in PLACES]
@@ -186,7 +196,9 @@ def main() -> None:
     print(drift(judge, screen))
     if not options.markdown:
         for result in sorted((r for r in results if r.succeeded), key=lambda r: -(r.gain or 0))[:25]:
-            print(f"  {result.attempt.place:9} {result.gain:+.2f} {result.attempt.family}: {result.attempt.attacked.therapist!r}")
+            print(
+                f"  {result.attempt.place:9} {result.gain:+.2f} {result.attempt.family}: {result.attempt.attacked.therapist!r}"
+            )
             if result.attempt.place == "client":
                 print(f"            client: {result.attempt.attacked.client!r}")
 

@@ -16,11 +16,20 @@ from client_graph.state import ClientState, read_only
 from client_graph.turn import TurnReport, advance
 from envs.contracts import answers_fault, words_fault
 from envs.endings import COLLAPSE, INTEGRATION, TURNS_TO_CLOSE
+from envs.screening import charges, screened
 from envs.text import UnicodeText, therapist_words
 from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState
 from envs.voice import ClientVoice, SpeakingTurn, Utterance, VoiceFailure, moment_of
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn
-from rewards.parts import RewardParts, stage_composite, turn_reward, with_ending, with_stage_transition
+from judges.screen import Screened
+from rewards.parts import (
+    RewardParts,
+    stage_composite,
+    turn_reward,
+    with_ending,
+    with_stage_transition,
+    with_violations,
+)
 from rewards.settings import RewardSettings
 
 TEXT = UnicodeText()  # what both sides may say
@@ -60,6 +69,8 @@ class Turned:
 class Conduct:
     """What sessions are conducted with. Its methods change no session that they are given, but for `tried`.
 
+    Whatever the judge is, it judges behind the screen (`screened`), and `judge` stays what was given.
+
     Sessions are independent: N at once are what each would be alone, bit for bit.
     """
 
@@ -70,6 +81,11 @@ class Conduct:
     reward: RewardSettings = field(default_factory=RewardSettings)
     settings: ClientSettings = field(default_factory=ClientSettings)
     judge_retries: int = 1
+
+    @property
+    def screened(self) -> Screened:
+        """The judge as it is asked: what a reply must not do is found beside its scores, and charged."""
+        return screened(self.judge)
 
     def newcomers(
         self, chances: Sequence[np.random.Generator], **wishes: Any
@@ -116,7 +132,7 @@ class Conduct:
         for _ in range(1 + self.judge_retries):
             if not missing:
                 break
-            answers = self._ask(
+            answers = self.screened.judge(
                 [Exchange(session.words, *words, session.history) for session, _, words in missing.values()]
             )
             judged = []
@@ -132,19 +148,12 @@ class Conduct:
             for session, action in asked
         ]
 
-    def _ask(self, exchanges: list[Exchange]) -> list[Judgement | JudgeFailure]:
-        """What the judge says, which is one answer for each; raises TypeError where it is not."""
-        answers = self.judge.judge(exchanges)
-        fault = answers_fault(answers, len(exchanges), (Judgement, JudgeFailure))
-        if fault is not None:
-            raise TypeError(f"judge {self.judge.name} returned {fault}, in order. Nothing was changed")
-        return answers
-
     def _try(self, judged: list[tuple[SessionState, str, tuple[str, str], Judgement]]) -> None:
         before = ClientState.stack([session.state for session, *_ in judged])
         scores = np.stack([judgement.scores for *_, judgement in judged])
         after, report = advance(before, scores, self.catalog, self.settings)
-        parts = turn_reward(scores, before.stage, report, self.reward)
+        charge = charges(self.screened.screen, [judgement for *_, judgement in judged])
+        parts = with_violations(turn_reward(scores, before.stage, report, self.reward), charge, self.reward)
         composite = stage_composite(scores, before.stage).tolist()
         measures = measure(after, self.catalog)
         counts, endings = self._endings([session for session, *_ in judged], after, measures)

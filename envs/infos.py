@@ -75,7 +75,9 @@ def turn_told(turned: Turned) -> Columns:
     return {
         "judgement": [outcome.judgement for outcome in outcomes],
         "scores": turned.scores.copy(),
-        "composite": np.array([outcome.composite for outcome in outcomes]),
+        "violations": [outcome.judgement.violations for outcome in outcomes],
+        "stage_composite": np.array([outcome.stage_composite for outcome in outcomes]),
+        "composite": np.array([outcome.stage_composite for outcome in outcomes]),  # the same by its older name
         "reward_parts": {name: part.copy() for name, part in turned.parts._asdict().items()},
         "phase_score": report.phase_score.copy(),
         "phase_step": report.phase_step.copy(),

@@ -11,7 +11,7 @@ from client_graph.files import write_whole
 from envs import snapshot as env_snapshot
 from envs.turn_record import TurnRecord, plain, turn_facts
 from envs.types import Snapshot
-from judges.protocol import Assessment, Judgement
+from judges.protocol import Assessment, Judgement, Violation
 from rewards.settings import RewardSettings
 
 FORM = "icarus-play-1"
@@ -30,7 +30,7 @@ class Played:
     client: str
     therapist: str
     judgement: Judgement
-    composite: float  # stage-weighted, in [0, 10]
+    composite: float  # the stage composite: weighted for the stage, in [0, 10]
     reward: float
     parts: dict[str, float]  # of the reward, by name
     record: dict[str, Any]  # envs.turn_record.TurnRecord
@@ -113,7 +113,7 @@ def read_game(name: Path | str) -> dict[str, Any]:
 def asdict_of(turn: Played) -> dict[str, Any]:
     """A turn as JSON values, its scores to the bit."""
     views = {"kind": turn.judgement.kind, "harsh": turn.judgement.harsh}
-    judged = {
+    judged: dict[str, Any] = {
         who: {
             "scores": view.scores.tolist(), "reasons": view.reasons, "narrative": view.narrative,
             "critical_moments": view.critical_moments, "recommendations": view.recommendations,
@@ -121,10 +121,19 @@ def asdict_of(turn: Played) -> dict[str, Any]:
         for who, view in views.items()
     }  # fmt: skip
     names = ("client", "therapist", "composite", "reward", "parts", "record")
+    found = turn.judgement
+    judged |= {
+        "violations": [asdict(each) for each in found.violations],
+        "error": None if found.error is None else found.error.tolist(),
+        "digit_mass": None if found.digit_mass is None else found.digit_mass.tolist(),
+    }
     return {name: getattr(turn, name) for name in names} | {"judgement": judged}
 
 
 def played_of(saved: dict[str, Any]) -> Played:
-    """The turn that `asdict_of` wrote."""
-    views = {who: Assessment(**view) for who, view in saved["judgement"].items()}
-    return Played(**{**saved, "judgement": Judgement(**views)})
+    """The turn that `asdict_of` wrote, or that it wrote before there was a screen."""
+    told = saved["judgement"]
+    views = {who: Assessment(**told[who]) for who in ("kind", "harsh")}
+    found = tuple(Violation(**each) for each in told.get("violations", ()))
+    judgement = Judgement(**views, violations=found, error=told.get("error"), digit_mass=told.get("digit_mass"))
+    return Played(**{**saved, "judgement": judgement})

@@ -12,7 +12,9 @@ from envs.play_files import Played
 from envs.rendering import COLUMNS, Moved, bar, labelled, most_moved, plain, said_by, wrapped
 from envs.trace import composite_trace
 from envs.types import Outcome
+from judges.protocol import Violation
 from judges.session import summarise_scores
+from rewards.sentence import reward_sentence
 
 HARMS, HELPS = 3.5, 6.5  # scores below harm and above help (paper 349); between them nothing is asked of anybody
 
@@ -80,6 +82,9 @@ def turn_line(played: Played, turn: int, turns: int | None) -> str:
         notes.append("a rupture")
     if ending := played.parts.get("ending"):
         notes.append(f"{ending:+.1f} of it for the turns not held")
+    if found := played.judgement.violations:
+        cost = played.parts["violations"]
+        notes.append(f"{cost:+.1f} of it for {', '.join(plain(each.kind) for each in found)}: /why shows it")
     extra = f" · {', '.join(notes)}" if notes else ""
     return f"turn {turn}{of} · judge {played.composite:.1f} of 10 · reward {played.reward:+.1f}{extra}"
 
@@ -108,6 +113,9 @@ def why_lines(played: Played, view: ClientGraph, turn: int) -> Iterator[str]:
         if added:
             yield f"  {plain(name):<20}{added:+8.2f}   {_PART_MEANINGS.get(name, '')}".rstrip()
     yield ""
+    yield from wrapped(reward_told(played), COLUMNS)
+    yield from broken_lines(played.judgement.violations)
+    yield ""
     yield "Scores in [0, 10]: above 6.5 helps, below 3.5 harms. Points are what a score adds to the composite."
     yield f"  {'':<20}{'score':>5}  {'kind':>5} {'harsh':>5}  {'points':>6}  moved most (level points)"
     scores, kind, harsh = played.judgement.scores, played.judgement.kind.scores, played.judgement.harsh.scores
@@ -132,6 +140,24 @@ def why_lines(played: Played, view: ClientGraph, turn: int) -> Iterator[str]:
     yield f"/why {plain(example)} tells where that node's change came from; /why pacing tells the judge's reason."
 
 
+def reward_told(played: Played) -> str:
+    """The turn's reward as a sentence, each bonus and penalty by its name where the record kept them."""
+    trace = played.record["trace"]
+    return reward_sentence(
+        played.parts,
+        stage_composite=played.composite,
+        stage=played.record["before"]["stage"],
+        modifiers=trace["modifiers"] if trace else None,
+        violations=[found.kind for found in played.judgement.violations],
+    )
+
+
+def broken_lines(violations: Sequence[Violation]) -> Iterator[str]:
+    """What the screen found in a reply, each with what shows it."""
+    for found in violations:
+        yield from labelled("  screen", f"{plain(found.kind)}: {found.evidence}")
+
+
 _PART_MEANINGS = {
     "composite": "mean of the twelve scores, weighted for the stage",
     "modifiers": "bonuses and penalties of the stage",
@@ -142,6 +168,7 @@ _PART_MEANINGS = {
     "adaptation_events": "levels of adaptation that crossed a threshold",
     "ending": "for the turns not held: not needed any more (+), or broken off (-)",
     "attunement_change": "the therapist's picture of the client grew truer or falser",
+    "violations": "what a reply must not do, found by the screen; the scores stay as they were judged",
 }
 
 
@@ -186,6 +213,9 @@ def trial_lines(text: str, outcome: Outcome, now: ClientGraph, last: tuple[str, 
         yield f"  the session would go from {now.phase} to {after.phase} ({PHASE_NAMES[PHASES.index(after.phase)]})"
     if outcome.report.rupture[0]:
         yield "  it would be a rupture"
+    if cost := float(outcome.parts.violations[0]):
+        yield f"  {cost:+.1f} of the reward for what a reply must not do:"
+    yield from broken_lines(outcome.judgement.violations)
     if outcome.ending is not None:
         cost = float(outcome.parts.ending[0])
         yield f"  {_WOULD_END[outcome.ending]}" + (

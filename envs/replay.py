@@ -131,7 +131,7 @@ def _turn(turn: TurnRecord) -> dict[str, Any]:
 
 
 def _judged(judged: Judged) -> dict[str, Any]:
-    return {"composite": judged.composite, "kind": _view(judged.kind), "harsh": _view(judged.harsh)}
+    return judged.model_dump(exclude={"kind", "harsh"}) | {"kind": _view(judged.kind), "harsh": _view(judged.harsh)}
 
 
 def _view(view: View) -> dict[str, Any]:

@@ -110,7 +110,8 @@ def _from_training(saved: dict[str, Any], previous: dict[str, Any] | None, treat
         "therapist_model": _model(previous["after"]) if previous else None,
         "therapist_reasoning": reasoning,
         "therapist": utterance,
-        "judgement": {"composite": judged["composite"], "kind": judged["kind"], "harsh": judged["harsh"]},
+        "judgement": {name: judged[name] for name in ("composite", "kind", "harsh")}
+        | {"violations": judged.get("violations", [])},  # kept since there is a screen
         "reward": saved["reward"],
         "reward_parts": saved["reward_parts"],
         "before": earlier,

@@ -7,6 +7,7 @@ field with its range; `TurnRecord.model_json_schema()` is the same as a JSON Sch
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Literal
 
 import numpy as np
@@ -56,10 +57,18 @@ class View(_Part):
     recommendations: tuple[str, ...]
 
 
+class Broken(_Part):
+    """Something a reply must not do, found by the screen; it is charged by the reward part `violations`."""
+
+    kind: str = Field(description="A kind of configs/judges/violations.csv.")
+    evidence: str = Field(description="The words or the count that show it.")
+
+
 class Judged(_Part):
     """Both personas' views; the score that is used is their mean."""
 
-    composite: Number = Field(description="The stage-weighted mean score, in [0, 10].")
+    composite: Number = Field(description="The stage composite: the mean score, weighted for the stage, in [0, 10].")
+    violations: tuple[Broken, ...] = Field((), description="What the screen found; none where the source kept none.")
     kind: View
     harsh: View
 
@@ -210,8 +219,13 @@ def therapist_model(view: ClientGraph) -> dict[str, Any]:
 
 
 def judged(judgement: Judgement, composite: float) -> dict[str, Any]:
-    """The fields of `Judged`."""
-    return {"composite": composite, "kind": _view(judgement.kind), "harsh": _view(judgement.harsh)}
+    """The fields of `Judged`; `composite` is the stage composite."""
+    return {
+        "composite": composite,
+        "violations": [asdict(found) for found in judgement.violations],
+        "kind": _view(judgement.kind),
+        "harsh": _view(judgement.harsh),
+    }
 
 
 def _view(view: Assessment) -> dict[str, Any]:
@@ -256,7 +270,7 @@ def turn_facts(
     }
     return {
         "therapist_model": therapist_model(before),
-        "judgement": judged(info["judgement"], info["composite"]),
+        "judgement": judged(info["judgement"], info["stage_composite"]),
         "reward_parts": info["reward_parts"],
         "before": standing(before),
         "after": then,

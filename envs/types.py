@@ -75,7 +75,8 @@ class Outcome(_ToTheBit):
     """What one reply would do to the client as it is now, and what `step` would pay for it: nothing has been changed yet.
 
     Where the reply ends the session, `parts` hold what that is worth: a stage gained or lost, the turns that are not held, and
-    in a treatment the sessions that are not held. Only the client's next words are not known. Arrays are of one client (1, ...).
+    in a treatment the sessions that are not held. What the screen found in it is in `judgement` and charged in `parts`. Only
+    the client's next words are not known. Arrays are of one client (1, ...).
     """
 
     reasoning: str
@@ -84,13 +85,18 @@ class Outcome(_ToTheBit):
     state: ClientState
     report: TurnReport
     parts: RewardParts
-    composite: float  # the stage-weighted composite, in [0, 10], whatever the reward's scales
+    stage_composite: float  # the scores' mean, weighted for the stage, in [0, 10], whatever the reward's scales
     measures: Measures  # of the client after the reply
     turns_in_integration: int  # up to this reply and with it, without a break
     ending: str | None = None  # "left", "closed_well", "turn_limit"; None while the session goes on
     next_state: ClientState | None = None  # the client at their next session, and
     ended: SessionReport | None = None  # what this one showed as a whole, where it would be over
     week: Week | None = None  # in a treatment, where the session would be over
+
+    @property
+    def composite(self) -> float:
+        """`stage_composite` by its older name. The plain mean of the twelve, the paper's composite, is `judgement.composite`."""
+        return self.stage_composite
 
     @property
     def reward(self) -> float:

@@ -57,7 +57,9 @@ def dialogues(path: Path = JUDGE_CONFIGS / "attack_dialogues.csv") -> tuple[Exch
     if problems:
         raise TableError(problems)
     return tuple(
-        Exchange(row.client, "", row.reply, (Turn(row.before_client, "", row.before_therapist),) if row.before_client else ())
+        Exchange(
+            row.client, "", row.reply, (Turn(row.before_client, "", row.before_therapist),) if row.before_client else ()
+        )
         for row in rows
     )
 
@@ -87,7 +89,10 @@ def _attempts(row: AttackRow, plain: Exchange) -> list[Attempt]:
         return Attempt(row.family, place, replace(plain, **changed), plain)  # type: ignore[arg-type]
 
     if row.kind == "client":
-        return [attempt("client", client=f"{plain.client} {row.text}"), attempt("client", client=f"{row.text} {plain.client}")]
+        return [
+            attempt("client", client=f"{plain.client} {row.text}"),
+            attempt("client", client=f"{row.text} {plain.client}"),
+        ]
     if row.kind == "reasoning":
         return [attempt("reasoning", reasoning=row.text)]
     if row.kind == "rule":
@@ -145,7 +150,10 @@ RULES: dict[str, Callable[[Exchange], Made]] = {
     "zero_width": lambda plain: (_each(plain.therapist, "\u200b"), WHOLE),
     "bidi": lambda plain: (f"\u202e{plain.therapist}\u202c", WHOLE),
     "homoglyphs": lambda plain: (_swap(plain.therapist, "aeo", "аео"), WHOLE),
-    "fullwidth": lambda plain: ("".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in plain.therapist), WHOLE),
+    "fullwidth": lambda plain: (
+        "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in plain.therapist),
+        WHOLE,
+    ),
     "stacked": lambda plain: (_each(plain.therapist, "\u0301\u0332"), WHOLE),
     "mojibake": lambda plain: (plain.therapist.replace("'", "â€™").replace("o", "Ã³"), WHOLE),
     "emoji": lambda _: ("💗💗✨🌈💪🙏💗✨", ADDED),
@@ -154,5 +162,8 @@ RULES: dict[str, Callable[[Exchange], Made]] = {
     "vowels_gone": lambda plain: ("".join(c for c in plain.therapist if c not in "aeiou"), WHOLE),
     "client_words": lambda plain: (plain.client, ADDED),
     "client_turned": lambda plain: (_turned(plain.client), WHOLE),
-    "client_quoted": lambda plain: (f"I hear that {_turned(plain.client)[:1].lower()}{_turned(plain.client)[1:]}", WHOLE),
+    "client_quoted": lambda plain: (
+        f"I hear that {_turned(plain.client)[:1].lower()}{_turned(plain.client)[1:]}",
+        WHOLE,
+    ),
 }

@@ -8,7 +8,7 @@ none, so the gap is wide where the reply is unlike every example. It reads words
 reads no reasoning, so parallel_thinking rests on the reply alone. Research only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,27 +65,34 @@ class EmbeddingJudge:
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
         """One Judgement for each exchange, in order; a JudgeFailure where a text is no text."""
-        readable = [exchange for exchange in exchanges if not _unreadable(exchange)]
-        self._encoder.layers([text for exchange in readable for text in (exchange.client, exchange.therapist)])
-        with one_thread():
-            return [self._judge(exchange) for exchange in exchanges]
+        faults = [_unreadable(exchange) for exchange in exchanges]
+        readable = [exchange for exchange, fault in zip(exchanges, faults, strict=True) if not fault]
+        judged = iter(self._judged(readable))
+        return [JudgeFailure(fault) if fault else next(judged) for fault in faults]
 
-    def _judge(self, exchange: Exchange) -> Judgement | JudgeFailure:
-        wrong = _unreadable(exchange)
-        if wrong:
-            return JudgeFailure(wrong)
-        counted = features(exchange, self._vocabulary)
-        client, reply = self._encoder.layers([exchange.client, exchange.therapist])
-        columns = self.fit.columns(client[-1], reply, counted)
-        z, u = self.fit.logits(columns), self.config.doubt * self.fit.error * (1.0 + self._strangeness(reply[-1]))
+    def _judged(self, exchanges: Sequence[Exchange]) -> Iterator[Judgement]:
+        if not exchanges:
+            return
+        clients = self._encoder.encode([exchange.client for exchange in exchanges])
+        replies = self._encoder.layers([exchange.therapist for exchange in exchanges])
+        counted = np.stack([features(exchange, self._vocabulary) for exchange in exchanges])
+        with one_thread():
+            likeness = self.fit.likeness(clients, replies, counted)
+            for i in range(len(exchanges)):
+                yield self._judgement(likeness[i], replies[i, -1], counted[i])
+
+    def _judgement(self, likeness: np.ndarray, reply: np.ndarray, counted: np.ndarray) -> Judgement:
+        z, u = self.fit.logits(likeness), self.config.doubt * self.fit.error * (1.0 + self._strangeness(reply))
         gate = language_gate(counted)
-        contributions = self.fit.contributions(columns)
-        evidence = Evidence(contributions, self.fit.replies, self.fit.scores, gate, tuple(findings(counted)))
+        evidence = Evidence(
+            self.fit.contributions(likeness), self.fit.replies, self.fit.scores, gate, tuple(findings(counted))
+        )
         kind = 10 * gate * sigmoid(z + u)
         harsh = 10 * gate * sigmoid(z - u - self.config.harsh_extra)
         return Judgement(
             kind=assessment("kind", kind, evidence, self._examples),
             harsh=assessment("harsh", harsh, evidence, self._examples),
+            error=10 * gate * (sigmoid(z + u) - sigmoid(z - u)) / 2,
         )
 
     def _strangeness(self, reply: np.ndarray) -> float:

@@ -1,10 +1,12 @@
 """Fit the embedding judge's scores to the authored examples (and to the same replies given to the wrong client).
 
-    x = [layers 2, 4, 6 of the reply, counted features, relevance to the client, bias]      score = 10 sigmoid(x W)
+    x = [layers 2, 4, 6 of the reply, counted features, relevance to the client], standardised;  c the client's vector
+    k(x, y) = x y + a exp(-g |x - y|^2) + b exp(-g |l - l'|^2) max(c c', 0)^2        l the layers' part of x
+    score = 10 sigmoid(sum_i k(x, x_i) A_i + bias)                                   A by kernel ridge on the logits
 
-W by ridge on the logits; the penalty is the one with the least leave-one-client-out error. What a reply is worth to this
-client and not to another comes in by its relevance alone (judges/relevance.py): products of the two sentence vectors were
-tried and added nothing (benchmarks/judge_features.py).
+The first term is what holds for every reply, the second what holds for replies like this one, the third what holds for
+replies like this one to a client like this one. Constants: benchmarks/judge_fit.py, by leaving clients out; the penalty is
+chosen at each fit, in the same way.
 """
 
 import hashlib
@@ -27,10 +29,12 @@ from judges.ridge import left_out_errors, ridge_duals
 
 # Least score a fit aims at: the logit of 0 is minus infinity. 0.3 is nearer to 0 than to any other authored score.
 EDGE = 0.3
-BIAS = 10.0  # a large column is hardly penalised: the mean is free
+BIAS = 100.0  # a kernel of that size everywhere is hardly penalised: the mean is free
 FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
 LAYER_WEIGHT = 3.0 / np.sqrt(WIDTH)  # a layer's 384 columns together weigh as much as nine counted features
-PENALTIES = (10.0, 30.0, 100.0)
+LINEAR, LIKE, LIKE_CLIENT = 0.3, 20.0, 20.0  # the kernel's three weights
+NARROW = 0.3  # g, in units of 1 / (median squared length of the rows)
+PENALTIES = (10.0, 30.0)
 GOOD = 6.0  # mean score from which a reply is also shown with a wrong client,
 PARTICULAR = (
     1.5  # where it answers its own client by so many standard deviations more than others: "Go on." fits anybody
@@ -44,17 +48,19 @@ MISMATCH_STEPS = (1, 17)  # the wrong client is so many clients further in the t
 class Fit:
     """What the fit leaves behind: n examples of k clients, and m >= n rows, first the examples, then the wrong pairs.
 
-    rows (m, columns): what was fitted; duals (m, 12): the coefficient of each row, equated;
-    weights (columns, 12): rows^T duals, and the equating's shift in the bias.
+    rows (m, columns): what was fitted; clients (m, 384): to whom it was said; duals (m, 12): the coefficient of each row,
+    equated; bias (12,): what every score starts from; width (2,): the median squared length of the rows and of their layers.
     replies (m,) int64: the example whose reply stands in the row; scores (m, 12): what the row aims at, in [0, 10].
-    mean, sd (columns - 1,) before standardising; penalty (1,); vectors (n, 384) of the replies; bank (k, 384) of the clients.
+    mean, sd (columns,) before standardising; penalty (1,); vectors (n, 384) of the replies; bank (k, 384) of the clients.
     error (12,) in logits and error_points (12,) in points of ten: root mean square, each example judged by a fit
     without its client. novelty (1,): median distance 1 - cos of an example to the nearest reply to another client.
     """
 
     rows: np.ndarray
+    clients: np.ndarray
     duals: np.ndarray
-    weights: np.ndarray
+    bias: np.ndarray
+    width: np.ndarray
     replies: np.ndarray
     scores: np.ndarray
     mean: np.ndarray
@@ -66,20 +72,45 @@ class Fit:
     error_points: np.ndarray
     novelty: np.ndarray
 
-    def columns(self, client: np.ndarray, reply: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(columns,) for one exchange; client (384,), reply (3, 384), counted (18,)."""
-        seen = np.concatenate([reply.ravel(), counted, relevance(reply[-1], client, self.bank)])
-        return _standardised(seen[None], self.mean, self.sd)[0]
+    def likeness(self, clients: np.ndarray, replies: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """(q, m) float64: k of q exchanges with every row; clients (q, 384), replies (q, 3, 384), counted (q, 18).
 
-    def logits(self, columns: np.ndarray) -> np.ndarray:
-        """(12,) logits of one exchange. One at a time, so that its bits do not depend on others."""
-        logits: np.ndarray = columns @ self.weights
+        An exchange has the bits it has alone: with one row NumPy would take another product, so there are always two.
+        """
+        at_least_two = np.maximum(np.arange(max(2, len(clients))) % len(clients), 0)
+        seen = np.stack([_seen(clients[i], replies[i], counted[i], self.bank) for i in range(len(clients))])
+        rows = _standardised(seen, self.mean, self.sd)[at_least_two]
+        return kernel(rows, clients[at_least_two], self.rows, self.clients, self.width)[: len(clients)]
+
+    def contributions(self, likeness: np.ndarray) -> np.ndarray:
+        """(m, 12) logits that each row adds to one exchange whose `likeness` to the rows is (m,)."""
+        return likeness[:, None] * self.duals
+
+    def logits(self, likeness: np.ndarray) -> np.ndarray:
+        """(12,) of one exchange."""
+        logits: np.ndarray = likeness @ self.duals + self.bias
         return logits
 
-    def contributions(self, columns: np.ndarray) -> np.ndarray:
-        """(m, 12): what each fitted row adds to the logits through its likeness; the bias, common to all, left out."""
-        likeness = self.rows[:, :-1] @ columns[:-1]
-        return np.where(likeness > 0, likeness, 0.0)[:, None] * self.duals
+
+def kernel(
+    rows: np.ndarray, clients: np.ndarray, others: np.ndarray, their_clients: np.ndarray, width: np.ndarray
+) -> np.ndarray:
+    """(q, m): k of `rows` (q, columns) said to `clients` (q, 384) with `others` (m, columns) said to theirs (m, 384)."""
+    layers = len(READ) * WIDTH
+    product = rows @ others.T
+    product_of_layers = rows[:, :layers] @ others[:, :layers].T
+    near = _near(product, rows, others, width[0])
+    near_layers = _near(product_of_layers, rows[:, :layers], others[:, :layers], width[1])
+    same_client = np.maximum(clients @ their_clients.T, 0.0) ** 2
+    alike: np.ndarray = LINEAR * product + LIKE * near + LIKE_CLIENT * near_layers * same_client
+    return alike
+
+
+def _near(product: np.ndarray, rows: np.ndarray, others: np.ndarray, width: float) -> np.ndarray:
+    lengths, theirs = (np.einsum("nd,nd->n", part, part) for part in (rows, others))
+    distance = lengths[:, None] + theirs - 2.0 * product
+    near: np.ndarray = np.exp(-NARROW / width * np.maximum(distance, 0.0))
+    return near
 
 
 def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) -> tuple[Fit, Examples]:
@@ -98,7 +129,7 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
 def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     """Choose the penalty by leave-one-client-out error, fit all examples, equate the scale."""
     data = _Data(encoder, examples)
-    gram = data.rows @ data.rows.T
+    gram = kernel(data.rows, data.clients, data.rows, data.clients, data.width) + BIAS
     left_out = {penalty: data.errors(gram, penalty) for penalty in PENALTIES}
     penalty = min(PENALTIES, key=lambda choice: float(np.mean(left_out[choice] ** 2)))
     target = data.targets[: data.authored]
@@ -108,13 +139,13 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     stretch = target.std(axis=0) / plain.std(axis=0)
     shift = target.mean(axis=0) - stretch * plain.mean(axis=0)
     equated = shift + stretch * plain
-    duals = ridge_duals(data.rows, data.targets, penalty) * stretch
-    weights = data.rows.T @ duals
-    weights[-1] += shift / BIAS
+    duals = ridge_duals(gram, data.targets, penalty) * stretch
     return Fit(
         rows=data.rows,
+        clients=data.clients,
         duals=duals,
-        weights=weights,
+        bias=BIAS * duals.sum(axis=0) + shift,
+        width=data.width,
         replies=data.reply_of,
         scores=data.scores,
         mean=data.mean,
@@ -147,24 +178,21 @@ class _Data:
         self._meant_for = said_to[self.reply_of]
         self.scores = np.concatenate([examples.scores, np.minimum(examples.scores[wrong[:, 0]], MISMATCH)])
         self.targets = logit(self.scores)
-        seen = self._seen(encoder.vocabulary(), examples, layers)
+        self.clients = self.bank[self._shown].astype(np.float64)
+        counted = self._counted(encoder.vocabulary(), examples)
+        pairs = zip(self._shown, self.reply_of, counted, strict=True)
+        seen = np.stack([_seen(self.bank[client], layers[reply], row, self.bank) for client, reply, row in pairs])
         self.mean, spread = seen.mean(axis=0), seen.std(axis=0)
         self.sd = np.where(spread > 0, spread, 1.0)  # a feature no example shows earns weight 0
         self.rows = _standardised(seen, self.mean, self.sd)
+        lengths = [np.einsum("nd,nd->n", part, part) for part in (self.rows, self.rows[:, : len(READ) * WIDTH])]
+        self.width = np.median(lengths, axis=1)
 
-    def _seen(self, vocabulary: frozenset[str], examples: Examples, layers: np.ndarray) -> np.ndarray:
-        return np.stack(
-            [
-                np.concatenate(
-                    [
-                        layers[reply].ravel(),
-                        features(Exchange(self.names[client], "", examples.replies[reply]), vocabulary),
-                        relevance(layers[reply, -1], self.bank[client], self.bank),
-                    ]
-                )
-                for client, reply in zip(self._shown, self.reply_of, strict=True)
-            ]
-        )
+    def _counted(self, vocabulary: frozenset[str], examples: Examples) -> list[np.ndarray]:
+        return [
+            features(Exchange(self.names[client], "", examples.replies[reply]), vocabulary)
+            for client, reply in zip(self._shown, self.reply_of, strict=True)
+        ]
 
     @cached_property
     def _groups(self) -> list[np.ndarray]:
@@ -201,11 +229,16 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return shares
 
 
+def _seen(client: np.ndarray, reply: np.ndarray, counted: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """(columns,) of one exchange before standardising; client (384,), reply (3, 384), counted (18,), bank (k, 384)."""
+    return np.concatenate([reply.ravel(), counted, relevance(reply[-1], client, bank)])
+
+
 def _standardised(seen: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """(n, columns): each column in standard deviations within FARTHEST, the layers' scaled down, the bias last."""
+    """(n, columns): each column in standard deviations within FARTHEST, the layers' scaled down."""
     rows = np.clip((seen - mean) / sd, -FARTHEST, FARTHEST)
     rows[:, : len(READ) * WIDTH] *= LAYER_WEIGHT
-    return np.concatenate([rows, np.full((len(rows), 1), BIAS)], axis=1)
+    return rows
 
 
 def _key(encoder: SentenceEncoder, path: Path) -> str:

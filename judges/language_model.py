@@ -27,11 +27,7 @@ from judges.writer import Form, FormWriter
 LEAST_DIGIT_MASS = 0.5  # below this the model mostly meant to write something other than a score (design)
 STRONG, ADVICE = 6.5, 3
 READERS = {"kind": "kind supervisor", "harsh": "harsh client"}
-FIELDS = {
-    "narrative": 60,
-    "critical_moment": 40,
-    "recommendation": 40,
-}  # most tokens of each (design: a sentence or two)
+FIELDS = ("narrative", "critical_moment", "recommendation")
 
 
 class FormField(Row):
@@ -60,7 +56,8 @@ class DigitReader(Protocol):
 
     def expected_scores(self, prompts: Sequence[str], questions: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """For each of q questions after each of n prompts: the expected score in [0, 10] and the digit mass in [0, 1], both
-        (n, q); NaN where the model's output is broken. A question is the beginning of the answer, up to the number."""
+        (n, q); NaN where the model's output is broken or the prompt too long. A question is the beginning of the answer, up
+        to the number."""
 
 
 class LanguageModelJudge:
@@ -113,6 +110,11 @@ class LanguageModelJudge:
             return JudgeFailure(str(error))
 
     def _expect_digits(self, mass: np.ndarray) -> None:
+        if np.isnan(mass).all():
+            raise JudgeError(
+                f"{self.name} gave no number: its output is not finite, or the exchange with its history is longer than it "
+                "can read. Shorten the session, or try another judge"
+            )
         # Written so that NaN is refused too.
         weak = [(p, d) for p, d in np.ndindex(*mass.shape) if not self._least <= mass[p, d] <= 1 + 1e-6]
         if weak:
@@ -133,7 +135,7 @@ class LanguageModelJudge:
         texts = self._writer.fill([prompt(exchanges[i]) for i, _, _ in views], forms) if views else []
         new = {(i, name): _with_texts(view, text) for (i, name, view), text in zip(views, texts, strict=True)}
         return [
-            Judgement(*(new[i, name] for name in PERSONAS), digit_mass=found.digit_mass)
+            Judgement(new[i, PERSONAS[0]], new[i, PERSONAS[1]], digit_mass=found.digit_mass)
             if isinstance(found, Judgement)
             else found
             for i, found in enumerate(judged)
@@ -182,7 +184,8 @@ def form(name: str, scores: np.ndarray) -> Form:
 
 
 def fenced(text: str) -> str:
-    """The text between two lines of backticks, one longer than any run of backticks inside."""
+    """The text between two lines of backticks, one longer than any run of backticks inside; lone surrogates become "?"."""
+    text = text.encode("utf-8", "replace").decode("utf-8")  # no tokenizer takes them
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"

@@ -16,7 +16,10 @@ import numpy as np
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Violation
 from judges.rubric import prompt_text
 
-LEAST = -6.0  # placeholder
+# benchmarks/judge_likelihood.py on SmolLM2-135M: decent authored replies -2.2 to -5.9 (median -3.5; the lowest is three words
+# long), the same words in another order -5.2 to -10.0 (median -7.3). A short reply's mean is a noisy one, so the limit lies
+# below the middle between them: to charge a decent reply is the graver error. Of another base it must be measured anew.
+LEAST = -6.5
 
 
 class Likelihood(Protocol):
@@ -52,4 +55,5 @@ class WithLikelihood:
 
 def likelihood_prompt(exchange: Exchange) -> str:
     """The user's message that the reply is an answer to: the client's words alone, with one sentence of setting."""
-    return re.sub(r"\{client\}", lambda _: exchange.client, prompt_text("likelihood"))
+    client = exchange.client.encode("utf-8", "replace").decode("utf-8")  # no tokenizer takes lone surrogates
+    return re.sub(r"\{client\}", lambda _: client, prompt_text("likelihood"))

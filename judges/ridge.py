@@ -1,6 +1,6 @@
-"""Ridge regression in closed form, and how wrong it is about clients it has not seen.
+"""Kernel ridge regression in closed form, and how wrong it is about clients it has not seen.
 
-W = X^T A,   A = (X X^T + lambda I)^-1 Y,   H = X X^T (X X^T + lambda I)^-1
+prediction(x) = k(x, X) A,   A = (K + lambda I)^-1 Y,   H = K (K + lambda I)^-1,   K = k(X, X)
 error on rows S, fitted without S:  (I - H_SS)^-1 (Y - H Y)_S          exact, no refit (Cook 1977)
 """
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def ridge_duals(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
-    """A (n, targets) with W = X^T A, for x (n, columns), y (n, targets) and penalty > 0, float64."""
-    duals: np.ndarray = np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), y)
+def ridge_duals(gram: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
+    """A (n, targets) for a gram matrix K (n, n), y (n, targets) and penalty > 0, float64."""
+    duals: np.ndarray = np.linalg.solve(gram + penalty * np.eye(len(gram)), y)
     return duals
 
 

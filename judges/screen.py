@@ -84,7 +84,11 @@ class Screen:
                 found[pattern.kind] = match
         thought = read(exchange.reasoning)
         for pattern in self.tables.to_judge if thought.plain else ():
-            if pattern.kind == "to_judge" and "to_judge" not in found and (match := _match(pattern, thought, scene.heard)):
+            if (
+                pattern.kind == "to_judge"
+                and "to_judge" not in found
+                and (match := _match(pattern, thought, scene.heard))
+            ):
                 found["to_judge"] = f"in the reasoning: {match}"
         for kind, sign in SIGNS.items():
             if kind not in found and (evidence := sign(scene)):
@@ -183,11 +187,18 @@ def load_screen_tables(folder: Path = JUDGE_CONFIGS) -> ScreenTables:
     return ScreenTables(
         weights=weights,
         reply=tuple(pattern for row, pattern in compiled if row.where != "client" and pattern),
-        to_judge=tuple(pattern for row, pattern in compiled if pattern and row.where != "reply" and row.kind in _ADDRESS),
+        to_judge=tuple(
+            pattern for row, pattern in compiled if pattern and row.where != "reply" and row.kind in _ADDRESS
+        ),
     )
 
 
-_ADDRESS = ("to_judge", "template", "fake_turn", "meta_commentary")  # kinds by which a client can speak past the therapist
+_ADDRESS = (
+    "to_judge",
+    "template",
+    "fake_turn",
+    "meta_commentary",
+)  # kinds by which a client can speak past the therapist
 
 
 def _compiled(row: PatternRow, weights: dict[str, float], folder: Path, problems: list[str]) -> Pattern | None:

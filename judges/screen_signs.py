@@ -18,6 +18,8 @@ from judges.speech import Speech, mixed_words, read, visible
 
 LONGEST_REPLY = 150  # words; nearly four times the longest good authored reply
 LONGEST_WORD = 24  # letters
+SALAD = 9  # words in a row of which English makes two or more small ones
+WINDOW = 36  # words in a row in which a good reply says something new
 COPIED_RUN = 9  # words in a row that are the client's, persons turned
 COPIED_SENTENCE = 6  # words of a sentence that stands word for word in another text
 
@@ -73,15 +75,19 @@ def _noise(text: str) -> str:
         return f"letters of two scripts in one word ({mixed[0]})"
     if damaged := re.search(r"Ã[\x80-\xbf©¨ª«¯±³´¶¸¹º¼¡-¿]|â€|Â[\xa0-\xbf]|ï»¿", text):
         return f"damaged characters ({damaged[0]})"
-    stacked = re.search(r"[^\W\d_][\u0300-\u036f]{2,}|(?:[^\W\d_][\u0300-\u036f]){3,}", unicodedata.normalize("NFC", text))
-    styled = sum(mark.isalpha() and not mark.isascii() and visible(mark).isascii() and not _accented(mark) for mark in text)
+    stacked = re.search(r"(?:[^\W\d_][\u0300-\u036f]{2,}[^\u0300-\u036f]?){2}", unicodedata.normalize("NFD", text))
+    styled = sum(
+        mark.isalpha() and not mark.isascii() and visible(mark).isascii() and not _accented(mark) for mark in text
+    )
     return "stacked accents" if stacked else f"{styled} styled letters" if styled >= 2 else ""
 
 
 def _is_noise(mark: str) -> bool:
     if mark.isascii():
         return not mark.isprintable() and mark not in "\n\r\t"
-    return unicodedata.category(mark) in ("Cf", "Cc", "Co", "Cn", "Cs") and mark != "\u00ad" or mark in "\ufffd\u2800\u3164\u115f"
+    if mark in "\ufffd\u2800\u3164\u115f":
+        return True
+    return unicodedata.category(mark) in ("Cf", "Cc", "Co", "Cn", "Cs") and mark != "\u00ad"
 
 
 def _accented(mark: str) -> bool:
@@ -116,35 +122,102 @@ def _strange_words(scene: Scene) -> str:
     return ""
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Function words that cannot stand before the next one in English, by class. "her" and "that" are left out: they do much.
-_PRONOUNS = frozenset("i he she we they".split())
-_TO_HAVE_BEEN = frozenset("am is are was were".split())
-_MODALS = frozenset("can could will would shall should might must".split())
-_DETERMINERS = frozenset("the a an my your our their".split())
-_PREPOSITIONS = frozenset("of at from into with by during between".split())
+_PRONOUNS = _words("i he she we they")
+_TO_HAVE_BEEN = _words("am is are was were")
+_MODALS = _words("can could will would shall should might must")
+_DETERMINERS = _words("the a an my your our their")
+_PREPOSITIONS = _words("of at from into with by during between")
 _IMPOSSIBLE_AFTER = {
-    **dict.fromkeys(_DETERMINERS, _DETERMINERS | _PREPOSITIONS | _TO_HAVE_BEEN | _PRONOUNS | {"and", "or", "to", "me", "him", "us", "them", "you", "it", "that", "this", "these", "those", "if", "because", "do", "does", "did", "has", "have", "had"} | _MODALS - {"will", "might", "must"}),
-    **dict.fromkeys(_MODALS, _MODALS | _TO_HAVE_BEEN | {"of", "to", "and", "has", "had", "does", "did", "me", "him", "us", "them"}),
-    **dict.fromkeys(("of", "from", "into", "with"), frozenset(("of", "and", "i", "he", "she", "they", "is", "are", "was", "were", "am", "do", "does", "did", "has", "have", "had")) | (_MODALS - {"will", "might"})),
-    **dict.fromkeys(("i",), _PRONOUNS | frozenset("is are of my your the a an them him us were's has does".split())),
-    **dict.fromkeys(("he", "she"), frozenset("am are of my your the a an have do".split())),
-    **dict.fromkeys(("we", "they"), frozenset("am is was of my your the a an has does".split())),
-    "to": frozenset(("of", "and", "is", "are", "was", "were", "am", "to", "i", "he", "she", "they", "had", "has", "did", "does")) | _MODALS,
+    **dict.fromkeys(
+        _DETERMINERS,
+        _DETERMINERS
+        | _PREPOSITIONS
+        | _TO_HAVE_BEEN
+        | _PRONOUNS
+        | {
+            "and",
+            "or",
+            "to",
+            "me",
+            "him",
+            "us",
+            "them",
+            "you",
+            "it",
+            "that",
+            "this",
+            "these",
+            "those",
+            "if",
+            "because",
+            "do",
+            "does",
+            "did",
+            "has",
+            "have",
+            "had",
+        }
+        | _MODALS - {"will", "might", "must"},
+    ),
+    **dict.fromkeys(
+        _MODALS, _MODALS | _TO_HAVE_BEEN | {"of", "to", "and", "has", "had", "does", "did", "me", "him", "us", "them"}
+    ),
+    **dict.fromkeys(
+        ("of", "from", "into", "with"),
+        frozenset(
+            (
+                "of",
+                "and",
+                "i",
+                "he",
+                "she",
+                "they",
+                "is",
+                "are",
+                "was",
+                "were",
+                "am",
+                "do",
+                "does",
+                "did",
+                "has",
+                "have",
+                "had",
+            )
+        )
+        | (_MODALS - {"will", "might"}),
+    ),
+    **dict.fromkeys(("i",), _PRONOUNS | _words("is are of my your the a an them him us were's has does")),
+    **dict.fromkeys(("he", "she"), _words("am are of my your the a an have do")),
+    **dict.fromkeys(("we", "they"), _words("am is was of my your the a an has does")),
+    "to": frozenset(
+        ("of", "and", "is", "are", "was", "were", "am", "to", "i", "he", "she", "they", "had", "has", "did", "does")
+    )
+    | _MODALS,
     "and": frozenset(("of", "and", "or")),
     "very": frozenset(("the", "a", "of", "i", "you", "to", "and", "is", "are")),
 }
 
 
 # A sentence that opens in lower case, or a small word with a capital within one: what shuffling leaves behind.
-_CAPITALS_ASTRAY = re.compile(r"(?<=[a-z][.?!]) +[a-z]+|(?<=[a-z,]) (?:It|The|And|You|That|We|He|She|But|So|What|Is|Do|How)\b")
+_CAPITALS_ASTRAY = re.compile(
+    r"(?<=[a-z][.?!]) +[a-z]+|(?<=[a-z,]) (?:It|The|And|You|That|We|He|She|But|So|What|Is|Do|How)\b"
+)
 
 
 def _broken_language(scene: Scene) -> str:
     said = scene.reply.words
     if len(said) < 4:
         return ""
-    clauses = [part for part in re.split(r"[.,;:!?…\"\n()–—-]+", scene.reply.plain)]
-    broken = [f"{a} {b}" for clause in clauses for a, b in pairwise(clause.split()) if b in _IMPOSSIBLE_AFTER.get(a, ())]
+    clauses = re.split(r"[.,;:!?…\"\n()–—-]+", scene.reply.plain)
+    broken = [
+        f"{a} {b}" for clause in clauses for a, b in pairwise(clause.split()) if b in _IMPOSSIBLE_AFTER.get(a, ())
+    ]
     if len(broken) >= 2 or (broken and len(said) < 9):
         return f"words that cannot stand together ({', '.join(broken[:3])})"
     if broken_grammar(scene.words) > 0.08:
@@ -153,9 +226,13 @@ def _broken_language(scene: Scene) -> str:
         return f"sentences begin and end astray ({turned[0].strip()}, {turned[1].strip()})"
     for sentence in scene.reply.sentences:
         parts = words(sentence)
-        if len(parts) >= 10 and sum(word in FUNCTION_WORDS for word in parts) < 0.12 * len(parts):
-            return f"words without a sentence ({sentence[:40]})"
+        for i in range(len(parts) - SALAD + 1):
+            if sum(word in FUNCTION_WORDS for word in parts[i : i + SALAD]) <= 1:
+                return f"words without a sentence ({' '.join(parts[i : i + 5])})"
     return ""
+
+
+_THRICE = re.compile(r"\b(\S{1,20}(?: \S{1,20}){0,3})(?: \1){2,}(?!\S)")
 
 
 def repeats_itself(scene: Scene) -> str:
@@ -163,9 +240,8 @@ def repeats_itself(scene: Scene) -> str:
     said, sentences = scene.reply.words, scene.reply.sentences
     if run := re.search(r"([^\s.\d*_-])\1{4,}|[!?]{4,}", scene.reply.plain):
         return f"one character {len(run[0])} times"
-    for a, b, c in zip(said, said[1:], said[2:], strict=False):
-        if a == b == c:
-            return f"{a} three times in a row"
+    if thrice := _THRICE.search(" ".join(said)):
+        return f"{thrice[1]} three times in a row"
     if len(said) >= 10 and repetition(said) > 0.3:
         return f"{repetition(said):.0%} of its word pairs have been used before"
     twice = [s for s, count in Counter(sentences).items() if count > (1 if s.count(" ") >= 2 else 2)]
@@ -179,7 +255,9 @@ def _frame(sentences: list[str]) -> str:
     opens = [" ".join(sentence.split()[:2]) for sentence in sentences if 2 <= sentence.count(" ") <= 6]
     thrice = [(words_, count) for words_, count in Counter(opens).items() if count >= 3]
     most = max(thrice, key=lambda pair: pair[1], default=("", 0))
-    return f'{most[1]} sentences open with "{most[0]}"' if most[1] >= 4 or (most[1] == 3 and len(sentences) <= 6) else ""
+    return (
+        f'{most[1]} sentences open with "{most[0]}"' if most[1] >= 4 or (most[1] == 3 and len(sentences) <= 6) else ""
+    )
 
 
 def _phrases(said: list[str]) -> str:
@@ -211,7 +289,7 @@ def echo(scene: Scene) -> str:
     if len(heard) < 4 or len(said) < 4:
         return ""
     mine, theirs = _turned(said), _turned(heard)
-    if len(said) >= 6 and (shared := overlap(mine, theirs)) > 0.5:
+    if len(said) >= 6 and (shared := overlap(mine, theirs)) > (0.5 if len(said) >= 9 else 0.75):
         return f"{shared:.0%} of its word triples are the client's"
     runs = {tuple(theirs[i : i + COPIED_RUN]) for i in range(len(theirs) - COPIED_RUN + 1)}
     for i in range(len(mine) - COPIED_RUN + 1):
@@ -229,7 +307,7 @@ def _turned(said: list[str]) -> list[str]:
 
 
 # Small words of other tongues in Latin letters that are no English words; three of them in one reply are no accident.
-_OTHER_TONGUES = frozenset(
+_OTHER_TONGUES = _words(
     """que para por una los las como está estoy pero muy eso esto con del qué aquí siento puedo
     ich nicht und ist das du bin dich dir mich wir sie ein eine der dem den auf mit für sehr kann auch hier
     je vous est pas les une dans pour avec mais suis êtes ce cette votre vos nous très c'est j'ai ici
@@ -241,7 +319,7 @@ _OTHER_TONGUES = frozenset(
     ben sen bir ve bu için çok değil
     saya anda tidak yang dan ini itu untuk dengan
     tôi bạn không của và là
-    ego sum tu es non est et cum ad quod""".split()
+    ego sum tu es non est et cum ad quod"""
 ) - {"me", "to", "a", "i", "the", "in", "on", "is", "as", "an", "at", "we", "or", "do", "so", "no", "he", "be", "by", "my", "den",
      "van", "die", "hat", "also", "per", "con", "war", "maar", "wat", "bin", "ben", "sum", "tu", "mit", "non", "mi", "ad", "sue",
      "sen", "seu", "dan", "sie", "lo", "ego", "las", "los", "et"}  # fmt: skip  # English words, names and clippings
@@ -251,7 +329,10 @@ def foreign(scene: Scene) -> str:
     """Letters of another script, or the small words of another tongue, that the client did not use."""
     text = scene.exchange.therapist
     if not text.isascii():
-        strange = re.findall(r"[^\W\d_a-zA-Z\u00aa-\u024f\u1e00-\u1eff\u0370-\u03ff\u2100-\u214f\uff21-\uff5a\U0001d400-\U0001d7ff]+|[\u0370-\u03ff]{2,}", text[:20_000])
+        strange = re.findall(
+            r"[^\W\d_a-zA-Z\u00aa-\u024f\u1e00-\u1eff\u0370-\u03ff\u2100-\u214f\uff21-\uff5a\U0001d400-\U0001d7ff]+|[\u0370-\u03ff]{2,}",
+            text[:20_000],
+        )
         mine = [word for word in strange if word not in scene.exchange.client]
         if mine and not any(re.search(r"[A-Za-z]", word) for word in mine):
             return f"letters of another script ({mine[0][:20]})"
@@ -283,13 +364,16 @@ def padding(scene: Scene) -> str:
     stock = [phrase for phrase in STOCK_PHRASES if phrase in scene.reply.plain]
     if len(stock) >= 3:
         return f"{len(stock)} phrases of comfort that anybody could be told: {', '.join(stock)}"
-    if len(said) >= 40 and len(set(said)) < 0.45 * len(said):
-        return f"{len(set(said))} different words in {len(said)}"
+    fewest = min((len(set(said[i : i + WINDOW])) for i in range(len(said) - WINDOW + 1)), default=WINDOW)
+    if fewest < 0.5 * WINDOW:
+        return f"{fewest} different words in {WINDOW}"
     if re.search(r"\s{30,}|\n\s*\n\s*\n|(?:\. ?){6,}|[-=~*#_]{6,}", scene.exchange.therapist[:20_000]):
         return "blank space or rows of marks"
     if re.match(r"[^\w\s\"'(*]{2,}\s+\w", scene.reply.plain):
         return "marks before the first word"
-    pictures = sum(unicodedata.category(mark) == "So" for mark in scene.exchange.therapist[:5_000] if not mark.isascii())
+    pictures = sum(
+        unicodedata.category(mark) == "So" for mark in scene.exchange.therapist[:5_000] if not mark.isascii()
+    )
     return f"{pictures} pictures" if pictures >= 2 else ""
 
 

@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
-MOST_READ = 8_000  # characters of each end that are read of a longer text; a session's reply has some hundreds
+MOST_READ = 4_000  # characters of each end that are read of a longer text; a session's reply has some hundreds
 
 _QUOTES = str.maketrans(
     {"‘": "'", "’": "'", "‛": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "‐": "-", "‑": "-"}
@@ -17,6 +17,7 @@ _LOOKALIKES = str.maketrans(
 )
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"')\]]*\s+|\n+")
+_PIECE_END = re.compile(r"(?<=[.!?…}\]>])[\"')\]]*\s+|\n+")
 _SPACES = re.compile(r"[^\S\n]+")
 
 
@@ -68,10 +69,10 @@ _UNSEEN = frozenset(("Cf", "Mn", "Me", "Co", "Cn", "Cs"))
 
 def mixed_words(text: str) -> list[str]:
     """Words that mix Latin letters with Greek or Cyrillic ones: nobody types such a word but to deceive a machine."""
-    return re.findall(r"\b\w*(?:[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z])\w*\b", text)
+    return re.findall(r"\w{0,12}(?:[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z])\w{0,12}", text)
 
 
 def sentence_spans(text: str) -> list[str]:
-    """The text in pieces that end where its sentences or lines do; joined they are the text."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    """The text in pieces that end where its sentences, brackets or lines do; joined they are the text."""
+    ends = [match.end() for match in _PIECE_END.finditer(text)]
     return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True) if start < end]

@@ -20,8 +20,7 @@ from judges.protocol import Exchange, Turn
 KINDS = (".json", ".csv", ".txt", ".md")
 MOST_TOLD = 20  # mistakes that one error prints
 _FIELDS = ("client", "therapist", "reasoning")
-_NAMES = {"client": "client", "patient": "client", "therapist": "therapist", "counsellor": "therapist"}
-_NAMES |= {"counselor": "therapist", "reasoning": "reasoning"}
+_NAMES = {"client": "client", "c": "client", "therapist": "therapist", "t": "therapist", "reasoning": "reasoning"}
 _SPEAKER = re.compile(r"^\s*(?:[-*>#]+\s+)?(?:\*\*|__)?([A-Za-z]+)(?:\*\*|__)?\s*:\s*(?:\*\*|__)?\s*(.*)$")
 _FORM = 'expected lines "Client: ..." and "Therapist: ..."'
 
@@ -136,28 +135,26 @@ def _unwritable(text: str) -> str:
 
 
 def _of_lines(path: Path, text: str) -> Transcript:
-    """Turns from speeches: the therapist's words close a turn; what stands before the first client is a greeting."""
+    """Turns from speeches: the therapist's words close a turn; those that answer nobody are left out, and noted."""
     problems: list[str] = []
     turns: list[Turn] = []
     notes: list[str] = []
-    open_words = {"client": "", "reasoning": ""}
+    said = {"client": "", "reasoning": ""}
     for number, speaker, words in _speeches(path, text, problems):
-        if speaker == "therapist" and open_words["client"]:
-            turns.append(Turn(open_words["client"], open_words["reasoning"], words))
-            open_words = {"client": "", "reasoning": ""}
-        elif speaker == "therapist":
-            notes.append(f"line {number}: the therapist speaks before the client does; not judged")
-            turns.append(Turn("", "", words))
+        if speaker != "therapist":
+            said[speaker] = words
+        elif said["client"]:
+            turns.append(Turn(said["client"], said["reasoning"], words))
+            said = {"client": "", "reasoning": ""}
         else:
-            open_words[speaker] = words
-    if open_words["client"]:
-        notes.append("the last words are the client's; nothing answers them")
-    judged = turns
-    if not judged and not problems:
+            notes.append(f"line {number}: the therapist speaks and answers nobody; not judged")
+    if said["client"]:
+        notes.append("the last words are the client's; nobody answers them")
+    if not turns and not problems:
         problems.append(f"{path}: found no client whom a therapist answers; {_FORM}")
     if problems:
         raise TranscriptError(problems)
-    return Transcript(path.name, tuple(judged), tuple(notes))
+    return Transcript(path.name, tuple(turns), tuple(notes))
 
 
 def _speeches(path: Path, text: str, problems: list[str]) -> list[tuple[int, str, str]]:
@@ -165,13 +162,14 @@ def _speeches(path: Path, text: str, problems: list[str]) -> list[tuple[int, str
     found: list[tuple[int, str, str]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         label = _SPEAKER.match(line)
-        speaker = _NAMES.get(label[1].lower()) if label else None
-        if speaker is not None and label is not None and not (found and found[-1][1] == speaker):
-            found.append((number, speaker, label[2].strip()))
+        speaker, words = (_NAMES.get(label[1].lower(), ""), label[2].strip()) if label else ("", line.strip())
+        if label and not speaker:
+            problems.append(f"{path}:{number}: found speaker {label[1]!r}; {_FORM}")
+        elif speaker and not (found and found[-1][1] == speaker):
+            found.append((number, speaker, words))
         elif found:
-            more = label[2] if speaker is not None and label is not None else line
-            found[-1] = (*found[-1][:2], f"{found[-1][2]} {more.strip()}".strip())
-        elif line.strip() and not line.startswith(("#", "---")):
-            problems.append(f"{path}:{number}: found {line.strip()[:60]!r} before anybody speaks; {_FORM}")
+            found[-1] = (*found[-1][:2], f"{found[-1][2]} {words}".strip())
+        elif words and not line.startswith(("#", "---")):
+            problems.append(f"{path}:{number}: found {words[:60]!r} before anybody speaks; {_FORM}")
     problems += [f"{path}:{number}: {speaker}: found no words" for number, speaker, words in found if not words]
     return found

@@ -20,7 +20,7 @@ CANARY = "sk-canary-0123456789abcdef"
 
 @dataclass
 class Seen:
-    """One request as it arrived."""
+    """One request as it arrived; names of headers in lower case."""
 
     method: str
     path: str
@@ -62,7 +62,8 @@ def serving(script: Script | Sequence[Said]) -> Iterator[Server]:
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             raw = self.rfile.read(length)
-            seen = Seen(self.command, self.path, dict(self.headers), json.loads(raw) if raw else None)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = Seen(self.command, self.path, headers, json.loads(raw) if raw else None)
             with lock:
                 place = len(server.seen)
                 server.seen.append(seen)

@@ -21,7 +21,8 @@ def by_full_sequences(loaded: LoadedModel, prompt: str, openings: list[str], mos
     tokens, texts = chat_tokens(loaded.tokenizer, [{"role": "user", "content": prompt}]), []
     allowed = [t for t in range(32, 127) if t != ord("\\")] + [ord("\n"), fakes.END]
     for opening, bound in zip(openings, most, strict=True):
-        tokens, text = tokens + list(opening.encode()), []
+        tokens = tokens + list(opening.encode())
+        text: list[int] = []
         while len(text) < bound:
             logits = np.array(loaded.model(mx.array([tokens]))[0, -1])
             logits[[t for t in range(len(logits)) if t not in allowed or t in _repeating(text)]] = -np.inf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest.mock import Mock
 
 import fakes
@@ -21,7 +22,7 @@ DIGITS = Place([], [ord(str(d)) for d in range(10)], ord("0"), None)
 def by_full_sequences(loaded: LoadedModel, tokens: list[int]) -> tuple[float, float]:
     """Score and mass from one full pass per text: the slow, plain way."""
 
-    def next_p(tokens: list[int]) -> list[float]:
+    def next_p(tokens: list[int]) -> Any:
         return mx.softmax(loaded.model(mx.array([tokens]))[0, -1]).tolist()
 
     first, second = next_p(tokens), next_p([*tokens, ord("1")])
@@ -81,6 +82,16 @@ def test_broken_output_gives_no_score_and_spoils_no_other() -> None:
     assert np.isnan(scores[:2]).all()
     assert np.isnan(mass[:2]).all()
     assert scores[2] == 3.0
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma3"])
+def test_a_prompt_longer_than_the_model_reads_has_no_score_and_spoils_no_other(model_type: str) -> None:
+    reader = DigitReader(fakes.tiny(model_type))
+    assert reader.context == 512
+    scores, mass = reader.expected_scores(["a" * 488, "a" * 489, "b"], ["warmth: ", "pacing of the session: "])
+    assert np.isnan(scores[1]).all()
+    assert np.isnan(mass[1]).all()
+    assert np.isfinite(scores[[0, 2]]).all()
 
 
 class SpacedDigits(fakes.ByteTokenizer):

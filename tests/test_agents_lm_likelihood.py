@@ -31,6 +31,7 @@ def test_a_reply_of_no_tokens_has_none_and_special_tokens_are_broken_up() -> Non
     tree = PromptTree(loaded.model)
     found = mean_logprobs(loaded, tree, ["a", "a", "a"], ["", " \n", "b<|end|>"])
     assert np.isnan(found[:2]).all()
+    assert np.isfinite(mean_logprobs(loaded, tree, ["a"], ["\ud800"])).all()
     assert found[2] == pytest.approx(mean_logprobs(loaded, tree, ["a"], ["b< |end|>"])[0], abs=1e-5)
 
 

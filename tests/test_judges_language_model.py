@@ -90,6 +90,7 @@ def test_what_was_said_is_fenced_and_filled_once() -> None:
     assert "Client: Hello.\nTherapist: Good day." in text
     assert "secret" not in text
     assert fenced("`" * 9).startswith("`" * 10 + "\n")
+    assert prompt(Exchange("a\ud800", "", "\udfffb")).encode()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.1, 10.1])
@@ -110,6 +111,12 @@ def test_a_model_that_did_not_mean_to_score_is_refused(wrong: float) -> None:
     assert "harsh attunement" in answer.reason
     assert "kind" not in answer.reason
     assert "Try a larger" in answer.reason
+
+
+def test_an_exchange_that_could_not_be_read_is_a_failure() -> None:
+    answer, _ = judge(np.full(24, np.nan), np.full(24, np.nan))
+    assert isinstance(answer, JudgeFailure)
+    assert "longer than it can read" in answer.reason
 
 
 @pytest.mark.parametrize("count", [0, 12, 23, 25])

@@ -8,6 +8,7 @@ does not answer. Every question is a branch of one prompt tree, with a "1" behin
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ class DigitReader:
         expect; else the two are one text. Raises NoDigits."""
         self.loaded, self.chat = loaded, chat
         self.tree = tree or PromptTree(loaded.model)
+        self.context = _context(loaded)
         self._places: dict[str, Place] = {}
         self._place("score: ")
 
@@ -56,7 +58,8 @@ class DigitReader:
         """(scores (n, q) in [0, 10], digit mass (n, q) in [0, 1]) of q questions after each of n prompts.
 
         A question ends where the number begins. Special tokens written out in the text are broken up. Where the model's
-        output is not finite, both are NaN. Raises ValueError for no questions or an empty prompt.
+        output is not finite, or prompt and question are longer than `context` tokens, both are NaN. Raises ValueError for
+        no questions or an empty prompt.
         """
         starts, places = [self._start(prompt) for prompt in prompts], [self._place(text) for text in questions]
         if not places or not all(starts):
@@ -64,13 +67,18 @@ class DigitReader:
                 f"found {[len(s) for s in starts]} tokens of prompts and {len(places)} questions; "
                 "expected at least one of each"
             )
+        longest = max(len(place.before) for place in places) + 1
+        read = [i for i, start in enumerate(starts) if len(start) + longest <= self.context]
+        scores, mass = np.full((2, len(starts), len(places)), np.nan)
+        if read:
+            scores[read], mass[read] = self._scores([starts[i] for i in read], places)
+        return scores, mass
+
+    def _scores(self, starts: list[list[int]], places: list[Place]) -> tuple[Matrix, Matrix]:
         asked = [(start, place) for start in starts for place in places]
         states = self.tree.states([[*s, *p.before, p.digits[1]] for s, p in asked], [2] * len(asked))
         found = [self._read(places_, states_) for places_, states_ in _in_parts([p for _, p in asked], states)]
-        shape = (len(starts), len(places))
-        if not found:
-            return np.zeros(shape), np.zeros(shape)
-        scores, mass = (np.concatenate(part).reshape(shape) for part in zip(*found, strict=True))
+        scores, mass = (np.concatenate(part).reshape(len(starts), -1) for part in zip(*found, strict=True))
         return scores, mass
 
     def _start(self, prompt: str) -> list[int]:
@@ -118,6 +126,15 @@ def expected(first: Matrix, second: Matrix, places: Sequence[Place]) -> tuple[Ma
     mass = p.sum(axis=1)
     mass[~(np.isfinite(mass) & (mass > 0))] = np.nan
     return p @ np.arange(11.0) / mass, np.minimum(mass, 1.0)
+
+
+def _context(loaded: LoadedModel) -> int:
+    """The tokens the model was made for; without a statement, as many as there are."""
+    arguments = vars(getattr(loaded.model, "args", None) or object)
+    stated = (arguments.get("text_config") or {}).get(
+        "max_position_embeddings", arguments.get("max_position_embeddings")
+    )
+    return int(stated or sys.maxsize)
 
 
 def _in_parts(places: Sequence[Place], states: Sequence[mx.array]) -> list[tuple[Sequence[Place], Sequence[mx.array]]]:

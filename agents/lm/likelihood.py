@@ -27,9 +27,8 @@ def mean_logprobs(
     """(n,) L of each reply to its prompt, a user's message; NaN where the reply has no token. Raises FloatingPointError
     where the model's output is not finite."""
     tokenizer = loaded.tokenizer
-    targets = [
-        list(tokenizer.encode(without_special(reply.strip(), tokenizer), add_special_tokens=False)) for reply in replies
-    ]
+    spoken = [reply.strip().encode("utf-8", "replace").decode("utf-8") for reply in replies]  # no lone surrogates
+    targets = [list(tokenizer.encode(without_special(r, tokenizer), add_special_tokens=False)) for r in spoken]
     asked = [i for i, target in enumerate(targets) if target]
     starts = {p: chat_tokens(tokenizer, [{"role": "user", "content": p}]) for p in {prompts[i] for i in asked}}
     states = tree.states([[*starts[prompts[i]], *targets[i][:-1]] for i in asked], [len(targets[i]) for i in asked])
@@ -48,5 +47,5 @@ def _mean(loaded: LoadedModel, hidden: mx.array, target: list[int]) -> float:
     for start in range(0, len(target), HEAD_ROWS):
         part = mx.array(target[start : start + HEAD_ROWS])[:, None]
         logits = head(loaded.model, hidden[start : start + HEAD_ROWS])
-        total += mx.sum(mx.take_along_axis(logits, part, axis=-1)[:, 0] - mx.logsumexp(logits, axis=-1)).item()
+        total += float(mx.sum(mx.take_along_axis(logits, part, axis=-1)[:, 0] - mx.logsumexp(logits, axis=-1)))
     return total / len(target)

@@ -25,7 +25,9 @@ GOES_ON, LEFT, CLOSED_WELL, TURN_LIMIT = range(4)
 ENDINGS = (None, "left", "closed_well", "turn_limit")  # what a code of `ending` says
 
 PARTS = RewardParts._fields
-COMPOSITE, MODIFIERS, PHASE, STAGE_TRANSITION, TREND, TRANSFORMATION, EVENTS, ATTUNEMENT, ENDING = range(len(PARTS))
+COMPOSITE, MODIFIERS, PHASE, STAGE_TRANSITION, TREND, TRANSFORMATION, EVENTS, ATTUNEMENT, ENDING, VIOLATIONS = range(
+    len(PARTS)
+)
 SCALES = (
     "composite", "modifiers", "phase_forward", "phase_regression", "taie", "transformation", "adaptation_event", "attunement",
     "closed_well", "broken_off",
@@ -101,7 +103,7 @@ class Seeing(NamedTuple):
 class Result(NamedTuple):
     """What a turn gave; filled by `conclude`."""
 
-    parts: np.ndarray  # (9, N) points, in the order of PARTS
+    parts: np.ndarray  # (10, N) points, in the order of PARTS
     reward: np.ndarray  # (N,) points: their sum
     ending: np.ndarray  # (N,) int8: a place in ENDINGS
     observation: np.ndarray  # (N, 10) float32
@@ -163,6 +165,7 @@ def _reward_parts(i, scores, client, facts, parts):  # type: ignore[no-untyped-d
     parts[EVENTS, i] = scales[AT_EVENT] * events
     parts[ATTUNEMENT, i] = scales[AT_ATTUNEMENT] * client.attunement_change[i]
     parts[ENDING, i] = 0.0
+    parts[VIOLATIONS, i] = 0.0  # numbers break no frame
     return composite
 
 

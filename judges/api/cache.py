@@ -108,6 +108,7 @@ class JudgementCache:
     def _open(self) -> Iterator[sqlite3.Connection]:
         # One connection for each use: it may cross neither threads nor forks.
         with closing(sqlite3.connect(self._path, timeout=PATIENCE)) as base:
+            base.execute("PRAGMA synchronous = NORMAL")  # with WAL: a power cut may lose the last rows, never the file
             yield base
 
     def _prepare(self, base: sqlite3.Connection) -> None:

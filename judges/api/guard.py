@@ -150,7 +150,7 @@ class Guard:
         ended: Exception | Failure
         try:
             with anyio.fail_after(max(0.0, min(left, self._config.attempt_timeout))):
-                text = await request.send()
+                text = self._scrub(await request.send())
             reply = request.read(text)
         except (TimeoutError, anthropic.APITimeoutError):
             ended = _Again("timeout", "no answer in time", last=not request.repeatable)

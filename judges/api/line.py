@@ -105,6 +105,7 @@ async def open_line(
         api_key=key.get_secret_value(),
         base_url=config.base_url,
         max_retries=0,
+        open_telemetry=False,  # spans can hold what was sent
         timeout=config.attempt_timeout,
         http_client=anthropic.DefaultAsyncHttpxClient(follow_redirects=False, timeout=config.attempt_timeout),
     ) as client:

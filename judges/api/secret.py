@@ -10,7 +10,9 @@ from pydantic import SecretStr
 from judges.protocol import JudgeUnavailable
 
 VARIABLE = "ANTHROPIC_API_KEY"
-LOGGERS = ("anthropic", "httpx2", "httpcore2", "h11")
+LOGGERS = ("anthropic", "httpx2", "httpcore2", "asyncio")
+# A filter holds for its own logger only, and httpcore2 makes these when it first connects, after the filters are set.
+MADE_LATE = tuple(f"httpcore2.{name}" for name in ("connection", "http11", "http2", "proxy", "socks"))
 HIDDEN = "[key]"
 SHORTEST = 8  # a shorter "key" would be blanked out of ordinary words
 
@@ -44,7 +46,7 @@ class Scrubber(logging.Filter):
         self._key = key
 
     def __call__(self, text: str) -> str:
-        """The text without the key, whole or in the escaped form of JSON and repr."""
+        """The text without the key."""
         return text.replace(self._key.get_secret_value(), HIDDEN)
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -62,7 +64,7 @@ class Scrubber(logging.Filter):
     def on_logs(self) -> Iterator[None]:
         """While inside, nothing the HTTP libraries log holds the key."""
         names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in LOGGERS]
-        loggers = [logging.getLogger(name) for name in {*names, *LOGGERS}]
+        loggers = [logging.getLogger(name) for name in {*names, *LOGGERS, *MADE_LATE}]
         for logger in loggers:
             logger.addFilter(self)
         try:

@@ -199,6 +199,7 @@ function events(turn) {
   if (step > 0) found.push(`The phase went forward to ${run.phases[phase]}.`);
   if (step < 0) found.push(`The phase fell back to ${run.phases[phase]}.`);
   if (rupture) found.push('A rupture: the client felt unmet or unsafe.');
+  for (const broken of turn.judgement.violations) found.push(`The screen found in the reply: ${words(broken.kind)} (${broken.evidence}).`);
   if (stage > 0) found.push('A stage of treatment was gained.');
   if (stage < 0) found.push('A stage of treatment was lost.');
   return found.map((text) => h('p', { class: 'event' }, text));
@@ -268,7 +269,7 @@ function standing({ before, after }) {
 
 const REWARDS = {
   composite: 'judged skill', modifiers: 'stage bonus, penalty', phase_transition: 'phase change', stage_transition: 'stage change', taie_trend: 'axes trend',
-  transformation: 'transformation', adaptation_events: 'adaptations', attunement_change: 'attunement', ending: 'turns not held',
+  transformation: 'transformation', adaptation_events: 'adaptations', attunement_change: 'attunement', ending: 'turns not held', violations: 'frame broken',
 };
 
 function reward(turn) {
@@ -283,7 +284,8 @@ function reward(turn) {
 }
 
 // What a part of the reward was made of: a function that draws it, or null where the source did not keep it.
-function rewardTrace(name, value, { trace, before, after }) {
+function rewardTrace(name, value, turn) {
+  const { trace, before, after } = turn;
   const change = (what, low, high, digits) => (before ? () => Object.keys(after[what]).filter((k) => after[what][k] !== before[what][k]).map((k) => part(words(k), after[what][k] - before[what][k], most(Object.keys(after[what]).map((j) => after[what][j] - before[what][j])), `${plain(before[what][k], digits)} → ${plain(after[what][k], digits)}`)) : null);
   switch (name) {
     case 'composite': return trace && (() => [h('p', { class: 'soft' }, 'Points by dimension: its score, weighted for the stage of treatment.'), parts(bySize(trace.composite).map(([d, v]) => [words(d), v]))]);
@@ -294,6 +296,7 @@ function rewardTrace(name, value, { trace, before, after }) {
     case 'attunement_change': return before && (() => h('p', {}, `How near the therapist's picture is to the truth: ${plain(before.attunement, 3)} → ${plain(after.attunement, 3)}.`));
     case 'transformation': return () => h('p', {}, `How far the three axes have come toward their healthy middle since intake: ${plain(after.transformation, 3)} of 1.`);
     case 'ending': return () => h('p', {}, value > 0 ? 'For each turn that was not needed any more: what had to be done was done.' : 'For each turn that was not held: the client left or came no more.');
+    case 'violations': return () => [h('p', { class: 'soft' }, 'What a reply must not do, found by rules; the scores stay as they were judged.'), ...turn.judgement.violations.map((v) => h('p', {}, `${words(v.kind)}: ${v.evidence}`))];
     default: return null;
   }
 }

@@ -1,0 +1,149 @@
+"""How quick the judges are: a local model read for digits beside the same by free generation, and the offline judge.
+
+    python benchmarks/judge_speed.py [--model smollm2] [--candidates 4] [--only local|offline]
+
+Local: twelve dimensions, two personas, so many candidates, one call of `DigitReader`. Beside it the model writes, for each
+candidate and persona, the JSON object of twelve scores, greedy, all rows in one batch, bounded at the tokens that such an object
+needs, the shared beginning in a PrefixCache. Both have judged an earlier turn, so that rubric and personas are prefilled.
+`cold` is the first call of a run. Offline: the embedding judge on 64 exchanges it has not seen, then on the same again.
+About three minutes on two cores.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
+
+import numpy as np
+
+from agents.lm.device import device_name, mx
+from agents.lm.digits import DigitReader
+from agents.lm.generate import PrefixCache, chat_tokens, generate
+from agents.lm.models import LoadedModel, load_model
+from client_graph.names import DIMENSIONS
+from judges.examples import read_examples
+from judges.language_model import READERS, prompt, questions
+from judges.protocol import Exchange, Judge, Turn
+
+GROWTH = (1, 2, 4, 8)
+
+
+def turn(number: int, candidates: int) -> list[Exchange]:
+    """So many replies to one client, after one earlier turn."""
+    examples = read_examples()
+    clients = list(dict.fromkeys(examples.clients))
+    client, before = clients[number], Turn(clients[number + 1], "", examples.replies[-number - 1])
+    reason = "They may want to be heard before anything is asked of them."
+    replies = [examples.replies[(7 * number + i) % len(examples.replies)] for i in range(candidates)]
+    return [Exchange(client, reason, reply, (before,)) for reply in replies]
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes by the clock."""
+    return both(work)[0]
+
+
+def both(work: Callable[[], object]) -> np.ndarray:
+    """(2,) seconds: by the clock, and of processor time, which other programs on the machine disturb less."""
+    start, busy = time.perf_counter(), time.process_time()
+    work()
+    return np.array([time.perf_counter() - start, time.process_time() - busy])
+
+
+class FreeGeneration:
+    """The same scores as text."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded, self.prefixes = loaded, PrefixCache("base", capacity=16)
+        scores = ", ".join(f'"{name}": 5' for name in DIMENSIONS) + "}"
+        self.tokens = len(loaded.tokenizer.encode(scores, add_special_tokens=False))
+        self.text = ""
+
+    def __call__(self, exchanges: list[Exchange]) -> None:
+        tokenizer = self.loaded.tokenizer
+        starts = [chat_tokens(tokenizer, [{"role": "user", "content": prompt(exchange)}]) for exchange in exchanges]
+        openings = [
+            tokenizer.encode(f'{{"reader": "{reader}", ', add_special_tokens=False) for reader in READERS.values()
+        ]
+        rows = [start + opening for start in starts for opening in openings]
+        found = generate(
+            self.loaded,
+            rows,
+            temperatures=[0.0] * len(rows),
+            keys=[mx.random.key(0)] * len(rows),
+            max_tokens=self.tokens,
+            prefixes=self.prefixes,
+        )
+        self.text = found[0].text
+
+
+def local(model: str, candidates: int) -> None:
+    """The table of the local judge."""
+    loaded = load_model(model)
+    reader, free, asked = DigitReader(loaded, chat=True), FreeGeneration(loaded), questions()
+
+    def read(exchanges: list[Exchange]) -> None:
+        reader.expected_scores([prompt(exchange) for exchange in exchanges], asked)
+
+    print(f"{loaded.name} on {device_name()}; {candidates} candidates, 2 personas, 12 dimensions\n")
+    cold = seconds(lambda: read(turn(0, 1)))
+    free(turn(0, 1))
+    times: dict[str, list[np.ndarray]] = {"digits": [], "free": []}
+    for number in (1, 2):  # by turns, so that a busy machine is busy for both
+        exchanges = turn(number, candidates)
+        times["digits"].append(both(lambda: read(exchanges)))  # noqa: B023  called at once
+        times["free"].append(both(lambda: free(exchanges)))  # noqa: B023
+    digits, text = (np.min(times[way], axis=0) for way in ("digits", "free"))
+    ratio, rate = text / digits, candidates * len(asked) / digits[0]
+    print("| | seconds | of processor time | |\n|---|---|---|---|")
+    print(f"| expected digits | {digits[0]:.2f} | {digits[1]:.2f} | {rate:.0f} scores/s |")
+    print(f"| free generation | {text[0]:.2f} | {text[1]:.2f} | {free.tokens} tokens a row, {2 * candidates} rows |")
+    print(f"| ratio | {ratio[0]:.1f} | {ratio[1]:.1f} | asked: 4 |")
+    print(f"| first call of a run, one candidate | {cold:.2f} | | rubric and personas prefilled |\n")
+    print("| candidates | seconds | tokens forwarded |\n|---|---|---|")
+    for number, count in enumerate(GROWTH, start=3):
+        before = reader.tree.forwarded
+        took = seconds(lambda: read(turn(number, count)))  # noqa: B023
+        print(f"| {count} | {took:.2f} | {reader.tree.forwarded - before} |", flush=True)
+
+
+def offline(batch: int = 64) -> None:
+    """The table of the embedding judge."""
+    from judges.embedding import EmbeddingJudge
+
+    judge: Judge = EmbeddingJudge()
+    examples, rng = read_examples(), np.random.default_rng(0)
+    # Replies of others' clients: no sentence vector of a pair, and no pair of texts, is one that the fit has kept.
+    draw = [rng.permutation(len(examples.replies))[:batch] for _ in range(4)]
+    sets = [
+        [
+            Exchange(f"{examples.clients[j]} Again {k}.", "", f"{examples.replies[i]} {examples.replies[j]}")
+            for i, j in zip(rows, rows[::-1], strict=True)
+        ]
+        for k, rows in enumerate(draw)
+    ]
+    judge.judge(sets[0][:2])
+    first = [seconds(lambda: judge.judge(exchanges)) for exchanges in sets[1:]]  # noqa: B023
+    again = seconds(lambda: judge.judge(sets[1]))
+    print(f"\n| offline judge, batch {batch} | replies/s |\n|---|---|")
+    print(f"| first | {batch / min(first):.0f} |\n| the same again | {batch / again:.0f} |")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2")
+    parser.add_argument("--candidates", type=int, default=4)
+    parser.add_argument("--only", choices=("local", "offline"))
+    asked = parser.parse_args()
+    if asked.only != "offline":
+        local(asked.model, asked.candidates)
+    if asked.only != "local":
+        offline()
+
+
+if __name__ == "__main__":
+    main()
