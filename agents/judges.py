@@ -36,19 +36,15 @@ def choose_judge(name: str, model: str | None = None, texts: bool = True) -> Cho
         )
     if Path(name).is_dir():
         kind, named = "self", name
-    encoder = SentenceEncoder()
-    if kind == "embedding":
-        if model or named:
-            raise JudgeUnavailable(
-                f"found model {model or named} for the embedding judge, which has its own; leave it out"
-            )
-        found = Chosen(EmbeddingJudge(encoder=encoder), learner=_refitted(encoder))
-    elif kind == "self":
-        found = _local(model or named or "smollm2", texts)
-    elif kind == "anthropic":
-        found = _anthropic(model or named or None)
-    else:
+    if kind not in ("embedding", "self", "anthropic"):
         raise JudgeUnavailable(f"found judge {name!r}; expected {NAMES}")
+    if kind == "embedding" and (model or named):
+        raise JudgeUnavailable(f"found model {model or named} for the embedding judge, which has its own; leave it out")
+    found = _anthropic(model or named or None) if kind == "anthropic" else None
+    if kind == "self":
+        found = _local(model or named or "smollm2", texts)
+    encoder = SentenceEncoder()  # last: its vocabulary is the screen's, and it takes seconds
+    found = found or Chosen(EmbeddingJudge(encoder=encoder), learner=_refitted(encoder))
     return Chosen(Screened(found.judge, encoder.vocabulary()), found.evaluate, found.learner)
 
 

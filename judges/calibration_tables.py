@@ -11,7 +11,6 @@ from client_graph.names import DIMENSIONS
 from judges.calibrating import Calibration, agreements
 from judges.calibration import Share, mean_off_diagonal
 
-
 ROUNDING = 1e-9  # points: the mean of equal numbers may differ from them by so much
 
 
@@ -89,7 +88,8 @@ def _by_dimension(one: Calibration) -> Table:
         ("dimension", "own right", "interval", "all right", "own gap", "others", "k - h", "again", "error"),
         tuple(_dimension_rows(one)),
         "own/all right: pairs of this dimension ranked rightly by its score/by the composite. own gap, others: points between "
-        "better and worse in this dimension and in the other eleven. k - h: kind minus harsh. again: spread of repeats. error: median miss on left-out examples.",
+        "better and worse in this dimension and in the other eleven. "
+        "k - h: kind minus harsh. again: spread of repeats. error: median miss on left-out examples.",
     )
 
 

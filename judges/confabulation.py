@@ -194,8 +194,8 @@ def _words(text: str) -> frozenset[str]:
 # Capital letters that name nobody.
 _COMMON_CAPITALS = _words(
     """i i'm i've i'd i'll monday tuesday wednesday thursday friday saturday sunday january february march april may june july
-    august september october november december god christmas easter english god's lord bible new year ok tv gp mr mrs ms dr he him his it you
-    mondays tuesdays wednesdays thursdays fridays saturdays sundays samaritans
+    august september october november december god christmas easter english god's lord bible new year ok tv gp mr mrs ms dr
+    he him his it you mondays tuesdays wednesdays thursdays fridays saturdays sundays samaritans
     mum mom dad nan gran"""
 )
 _NAME = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+(?:'s)?\b(?:(?= [A-Z]))?")

@@ -5,14 +5,12 @@
     score = 10 sigmoid(sum_i k(x, x_i) A_i + bias)                                   A by kernel ridge on the logits
 
 The first term is what holds for every reply, the second what holds for replies like this one, the third what holds for
-replies like this one to a client like this one. Constants: benchmarks/judge_fit.py, by leaving clients out; the penalty is
-chosen at each fit, in the same way.
+replies like this one to a client like this one. Constants: benchmarks/judge_fit.py, by leaving clients out.
 """
 
 import hashlib
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,7 @@ from judges.fit_cache import load_arrays, save_arrays
 from judges.minilm import READ, WIDTH, SentenceEncoder
 from judges.protocol import Exchange
 from judges.relevance import RELEVANCE, relevance
-from judges.ridge import left_out_errors, ridge_duals
+from judges.ridge import Ridge, kernel_ridge
 
 # Least score a fit aims at: the logit of 0 is minus infinity. 0.3 is nearer to 0 than to any other authored score.
 EDGE = 0.3
@@ -34,14 +32,14 @@ FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is e
 LAYER_WEIGHT = 3.0 / np.sqrt(WIDTH)  # a layer's 384 columns together weigh as much as nine counted features
 LINEAR, LIKE, LIKE_CLIENT = 0.3, 20.0, 20.0  # the kernel's three weights
 NARROW = 0.3  # g, in units of 1 / (median squared length of the rows)
-PENALTIES = (10.0, 30.0)
+PENALTY = 10.0
 GOOD = 6.0  # mean score from which a reply is also shown with a wrong client,
 PARTICULAR = (
     1.5  # where it answers its own client by so many standard deviations more than others: "Go on." fits anybody
 )
 # At most this much is left of a good reply that answers somebody else (design; in the order of DIMENSIONS).
 MISMATCH = np.array([1.0, 3.5, 3.5, 5.5, 1.0, 5.5, 2.0, 1.0, 1.0, 2.0, 2.5, 2.5])
-MISMATCH_STEPS = (1, 17)  # the wrong client is so many clients further in the tables
+MISMATCH_STEP = 17  # the wrong client is so many clients further in the tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +49,7 @@ class Fit:
     rows (m, columns): what was fitted; clients (m, 384): to whom it was said; duals (m, 12): the coefficient of each row,
     equated; bias (12,): what every score starts from; width (2,): the median squared length of the rows and of their layers.
     replies (m,) int64: the example whose reply stands in the row; scores (m, 12): what the row aims at, in [0, 10].
-    mean, sd (columns,) before standardising; penalty (1,); vectors (n, 384) of the replies; bank (k, 384) of the clients.
+    mean, sd (columns,) before standardising; vectors (n, 384) of the replies; bank (k, 384) of the clients.
     error (12,) in logits and error_points (12,) in points of ten: root mean square, each example judged by a fit
     without its client. novelty (1,): median distance 1 - cos of an example to the nearest reply to another client.
     """
@@ -65,7 +63,6 @@ class Fit:
     scores: np.ndarray
     mean: np.ndarray
     sd: np.ndarray
-    penalty: np.ndarray
     vectors: np.ndarray
     bank: np.ndarray
     error: np.ndarray
@@ -77,7 +74,7 @@ class Fit:
 
         An exchange has the bits it has alone: with one row NumPy would take another product, so there are always two.
         """
-        at_least_two = np.maximum(np.arange(max(2, len(clients))) % len(clients), 0)
+        at_least_two = np.arange(max(2, len(clients))) % len(clients)
         seen = np.stack([_seen(clients[i], replies[i], counted[i], self.bank) for i in range(len(clients))])
         rows = _standardised(seen, self.mean, self.sd)[at_least_two]
         return kernel(rows, clients[at_least_two], self.rows, self.clients, self.width)[: len(clients)]
@@ -127,19 +124,18 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
 
 
 def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
-    """Choose the penalty by leave-one-client-out error, fit all examples, equate the scale."""
+    """Fit all examples, measure the error on clients left out, equate the scale."""
     data = _Data(encoder, examples)
     gram = kernel(data.rows, data.clients, data.rows, data.clients, data.width) + BIAS
-    left_out = {penalty: data.errors(gram, penalty) for penalty in PENALTIES}
-    penalty = min(PENALTIES, key=lambda choice: float(np.mean(left_out[choice] ** 2)))
+    ridge = kernel_ridge(gram, data.targets, PENALTY, data.groups)
     target = data.targets[: data.authored]
-    plain = target - left_out[penalty][: data.authored]
+    plain = target - data.errors(ridge)[: data.authored]
     # Linear equating (Kolen & Brennan 2014): a ridge shrinks, and the paper's thresholds (3.5, 6.5, 8) speak of a full
     # scale, so unseen replies get back the mean and the spread of the authored scores.
     stretch = target.std(axis=0) / plain.std(axis=0)
     shift = target.mean(axis=0) - stretch * plain.mean(axis=0)
     equated = shift + stretch * plain
-    duals = ridge_duals(gram, data.targets, penalty) * stretch
+    duals = ridge.duals * stretch
     return Fit(
         rows=data.rows,
         clients=data.clients,
@@ -150,7 +146,6 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
         scores=data.scores,
         mean=data.mean,
         sd=data.sd,
-        penalty=np.array([penalty]),
         vectors=data.vectors,
         bank=data.bank,
         error=np.sqrt(np.mean((target - equated) ** 2, axis=0)),
@@ -171,12 +166,11 @@ class _Data:
         own = np.stack([relevance(v, self.bank[k], self.bank) for v, k in zip(self.vectors, said_to, strict=True)])
         answers = own[:, RELEVANCE.index("answers")]
         meant = np.flatnonzero((examples.scores.mean(axis=1) >= GOOD) & (answers >= PARTICULAR))
-        wrong = np.array(list(product(meant, MISMATCH_STEPS)), dtype=np.int64).reshape(-1, 2)
         self.authored = len(said_to)
-        self.reply_of = np.concatenate([np.arange(self.authored), wrong[:, 0]])
-        self._shown = np.concatenate([said_to, (said_to[wrong[:, 0]] + wrong[:, 1]) % len(self.names)])
+        self.reply_of = np.concatenate([np.arange(self.authored), meant])
+        self._shown = np.concatenate([said_to, (said_to[meant] + MISMATCH_STEP) % len(self.names)])
         self._meant_for = said_to[self.reply_of]
-        self.scores = np.concatenate([examples.scores, np.minimum(examples.scores[wrong[:, 0]], MISMATCH)])
+        self.scores = np.concatenate([examples.scores, np.minimum(examples.scores[meant], MISMATCH)])
         self.targets = logit(self.scores)
         self.clients = self.bank[self._shown].astype(np.float64)
         counted = self._counted(encoder.vocabulary(), examples)
@@ -195,16 +189,15 @@ class _Data:
         ]
 
     @cached_property
-    def _groups(self) -> list[np.ndarray]:
+    def groups(self) -> list[np.ndarray]:
         """The rows of each client, as the speaker or as the one the reply was meant for: left out together."""
         clients = range(len(self.names))
         return [np.flatnonzero((self._shown == i) | (self._meant_for == i)) for i in clients]
 
-    def errors(self, gram: np.ndarray, penalty: float) -> np.ndarray:
+    def errors(self, ridge: Ridge) -> np.ndarray:
         """Target minus prediction in logits, for every row by the fit that left its client out, (rows, 12)."""
-        left_out = left_out_errors(gram, self.targets, penalty, self._groups)
         errors = np.full_like(self.targets, np.nan)
-        for client, (rows, error) in enumerate(zip(self._groups, left_out, strict=True)):
+        for client, (rows, error) in enumerate(zip(self.groups, ridge.left_out, strict=True)):
             heard = self._shown[rows] == client
             errors[rows[heard]] = error[heard]
         return errors

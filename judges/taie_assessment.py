@@ -73,7 +73,7 @@ def assess_taie(
     """N clients assessed in full: `window` their states after the last one to three turns, oldest first, one batch each.
 
     Changes nothing and draws nothing by chance. Raises ValueError where the window has another length, or its states have
-    different clients, or taie_realms.csv lacks a domain of theirs. Cost: some 50 microseconds a client.
+    different clients, or taie_realms.csv lacks a domain of theirs. Cost: a few tenths of a millisecond a client.
     """
     if not 1 <= len(window) <= ASSESSMENTS:
         raise ValueError(f"found {len(window)} states; expected those of the last 1 to {ASSESSMENTS} assessments")
@@ -205,7 +205,7 @@ def _axes_told(reading: _Reading, tables: TaieTables) -> Iterator[str]:
         way = abs(start) - abs(now)
         moved = f" Since intake that is {abs(way):.1f} {'nearer to' if way > 0 else 'farther from'} zero."
         yield (
-            f"On {name.replace('_', ' and ') if a != 1 else 'self-esteem'} they are {region.name} ({now:.1f}): {region.meaning}."
+            f"On {name.replace('_', ' and ') if a != 1 else 'self-esteem'} they are {region.name} ({now:z.1f}): {region.meaning}."
             + (moved if abs(way) >= TOLD else "")
         )
     yield (

@@ -82,7 +82,17 @@ def test_a_client_by_hand(stage: int | None) -> None:
         np.testing.assert_array_equal(state.axes_start[i], state.axes[i])
         np.testing.assert_allclose(state.axes_window[i], np.abs(axes).sum(), atol=1e-12)
         assert int(state.stream[i]) == word(stream, 6)
-    for name in ("turn", "session", "core_sessions", "stage_ahead", "stage_behind", "phase", "deepest_phase", "stance", "arc"):
+    for name in (
+        "turn",
+        "session",
+        "core_sessions",
+        "stage_ahead",
+        "stage_behind",
+        "phase",
+        "deepest_phase",
+        "stance",
+        "arc",
+    ):
         assert not getattr(state, name).any(), name
     assert np.isnan(state.recent_attunement).all()
     assert np.isnan(state.recent_resistance).all()

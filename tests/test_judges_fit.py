@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from judges.fit import logit, sigmoid
+from judges.features import FEATURES
+from judges.fit import kernel, logit, sigmoid
 from judges.fit_cache import load_arrays, save_arrays
-from judges.ridge import left_out_errors, ridge_duals
+from judges.minilm import READ, WIDTH
+from judges.relevance import RELEVANCE
+from judges.ridge import kernel_ridge
 
 NAMES = frozenset(["a", "b"])
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([1, 2])}
@@ -18,17 +21,31 @@ def test_left_out_errors_equal_refits() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 7)), rng.normal(size=(20, 3))
     groups = [np.array([0, 3, 4]), np.arange(5, 12), np.array([19])]
-    for rows, error in zip(groups, left_out_errors(x @ x.T, y, 0.7, groups), strict=True):
+    gram = x @ x.T + 1.5
+    for rows, error in zip(groups, kernel_ridge(gram, y, 0.7, groups).left_out, strict=True):
         kept = np.setdiff1d(np.arange(20), rows)
-        weights = x[kept].T @ ridge_duals(x[kept], y[kept], 0.7)
-        np.testing.assert_allclose(error, y[rows] - x[rows] @ weights, atol=1e-10)
+        duals = kernel_ridge(gram[np.ix_(kept, kept)], y[kept], 0.7, []).duals
+        np.testing.assert_allclose(error, y[rows] - gram[np.ix_(rows, kept)] @ duals, atol=1e-10)
 
 
-def test_ridge_solves_the_normal_equations() -> None:
+def test_kernel_ridge_solves_the_normal_equations() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(12, 4)), rng.normal(size=(12, 2))
-    weights = x.T @ ridge_duals(x, y, 2.0)
+    weights = x.T @ kernel_ridge(x @ x.T, y, 2.0, []).duals
     np.testing.assert_allclose((x.T @ x + 2.0 * np.eye(4)) @ weights, x.T @ y, atol=1e-10)
+
+
+def test_a_kernel_by_hand() -> None:
+    """One column a layer, so that the numbers can be followed: two exchanges with themselves and with each other."""
+    columns = len(READ) * WIDTH + len(FEATURES) + len(RELEVANCE)
+    rows = np.zeros((2, columns))
+    rows[0, 0], rows[1, 1], rows[1, -1] = 1.0, 2.0, 1.0
+    clients = np.zeros((2, WIDTH))
+    clients[0, 0], clients[1, :2] = 1.0, (0.6, 0.8)
+    found = kernel(rows, clients, rows, clients, np.array([2.0, 3.0]))
+    apart = 1 + 5  # squared distance of the rows; of their layers 1 + 4
+    across = 20 * np.exp(-0.3 / 2 * apart) + 20 * np.exp(-0.3 / 3 * 5) * 0.6**2
+    np.testing.assert_allclose(found, [[0.3 + 40, across], [across, 0.3 * 5 + 40]])
 
 
 def test_scores_and_logits_are_inverse_within_the_edges() -> None:

@@ -226,12 +226,8 @@ def test_the_clients_own_words_make_it_ordinary_talk(reply: str, client: str) ->
 
 def test_a_turn_said_again_is_found_and_a_short_word_is_not() -> None:
     assert "repeated_turn" in kinds(DECENT, CLIENT, DECENT)
-    assert "repeated_turn" in kinds(
-        f"I see. {DECENT} What do you do with the rest of the day, then?", CLIENT, DECENT
-    ) or (
-        "repeated_turn"
-        in kinds("It sounds quiet there without him now. Go on.", CLIENT, "It sounds quiet there without him now.")
-    )
+    again = "It sounds quiet there without him now."
+    assert "repeated_turn" in kinds(f"{again} Go on.", CLIENT, f"Good morning. {again} Where shall we start?")
     assert "repeated_turn" not in kinds("Take your time.", CLIENT, "Take your time. We have the hour.")
     assert "repeated_turn" not in kinds(DECENT, CLIENT, "Good morning. Where shall we start?")
 
@@ -252,10 +248,7 @@ def test_every_sign_and_pattern_has_a_weight_and_every_kind_is_tried_here() -> N
     assert all(0 < weight <= 1 for weight in tables.weights.values())
 
 
-LEAST_WEIGHT_SUMS = (("empty",), ("unfinished",), ("to_judge", "template"))
-
-
-@pytest.mark.parametrize("found", LEAST_WEIGHT_SUMS)
+@pytest.mark.parametrize("found", [("empty",), ("unfinished", "flattery"), ("to_judge", "template")])
 def test_the_weight_is_a_sum_that_ends_at_one(found: tuple[str, ...]) -> None:
     violations = [Violation(kind, "x") for kind in found]
     expected = min(1.0, sum(SCREEN.tables.weights[kind] for kind in found))
@@ -300,11 +293,42 @@ def test_a_hundred_thousand_characters_are_screened(text: str, times: int) -> No
     assert SCREEN(Exchange(text, "", reply))
 
 
-@pytest.mark.parametrize(
-    "piece",
-    ["a", "a ", "you ", "you are so ", "i will ", "<", "[", "*a", "(", "1. ", "\n", " ", "- x\n", "'", '"', "you're the most ",
-     "the ", "a: ", "aa\u0301\u0332", "Ã", "e\u0301", "my ", "score ", "and, ", "it is the most so very ", "_", "a_a", ". ", "if you "],
-)  # fmt: skip
+PIECES: tuple[str, ...] = (
+    "a",
+    "a ",
+    "you ",
+    "you are so ",
+    "i will ",
+    "<",
+    "[",
+    "*a",
+    "(",
+    "1. ",
+    "\n",
+    " ",
+    "- x\n",
+    "'",
+    '"',
+    "the ",
+    "a: ",
+)
+PIECES += (
+    "you're the most ",
+    "a\u0301\u0332",
+    "Ã",
+    "e\u0301",
+    "my ",
+    "score ",
+    "and, ",
+    "_",
+    "a_a",
+    ". ",
+    "if you ",
+    "my. ",
+)
+
+
+@pytest.mark.parametrize("piece", PIECES)
 def test_no_expression_runs_away(piece: str) -> None:
     reply = piece * (100_000 // len(piece))
     started = time.process_time()

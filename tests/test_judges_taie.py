@@ -98,7 +98,7 @@ def test_repair_comes_first_where_the_structure_moves_away() -> None:
 
 
 def test_a_client_in_full() -> None:
-    """As a reader gets it: two neutral turns, then one that is poor."""
+    """As a reader gets it, after three good turns."""
     client = ClientGraph.draw(seed=11, stage=1)
     window = []
     for score in (8.0, 8.0, 8.0):
@@ -106,11 +106,13 @@ def test_a_client_in_full() -> None:
         window.append(client)
     found = assess_client(*window)
     x, y, z = (TEXTS.region(a, found.axes[a]) for a in range(3))
-    assert found.narrative.startswith(f"On rigidity and porosity they are {x.name} ({found.axes[0]:.1f}): {x.meaning}.")
-    assert (
-        f"On self-esteem they are {y.name} ({found.axes[1]:.1f}): {y.meaning}. Since intake that is" in found.narrative
+    assert found.narrative.startswith(
+        f"On rigidity and porosity they are {x.name} ({found.axes[0]:z.1f}): {x.meaning}."
     )
-    assert f"On cherishment and estrangement they are {z.name} ({found.axes[2]:.1f}): {z.meaning}." in found.narrative
+    assert (
+        f"On self-esteem they are {y.name} ({found.axes[1]:z.1f}): {y.meaning}. Since intake that is" in found.narrative
+    )
+    assert f"On cherishment and estrangement they are {z.name} ({found.axes[2]:z.1f}): {z.meaning}." in found.narrative
     assert f"{found.transformation:.0%} lies behind them; over the last three assessments" in found.narrative
     assert found == assess_taie([c.state for c in window], CATALOG)[0]
     assert assess_client(client).assessments == 1
@@ -155,7 +157,7 @@ def test_windows_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="found states of different clients"):
         assess_taie([window[0], window[1].take([1, 0])], CATALOG)
     small = plain_catalog([node("a")])
-    with pytest.raises(ValueError, match="of which taie_realms.csv says nothing; add a row for each"):
+    with pytest.raises(ValueError, match="says nothing; add a row for each"):
         assess_taie([draw(small, np.random.default_rng(0))[0]], small)
     with pytest.raises(ValueError, match="found no client"):
         assess_client()

@@ -77,15 +77,16 @@ class _Round:
         found: dict[int, View] = {}
         entries: list[Entry] = []
         for place, exchange, who in wanted:
-            body = judging(self._line.config, exchange, who, self._line.dropped)
+            try:
+                body = judging(self._line.config, exchange, who, self._line.dropped)
+            except UnicodeEncodeError:
+                found[place] = View(who, unsendable())
+                continue
             kept = self._views.kept(who, body, self._dropped)
             if kept is not None:
                 found[place] = kept
                 continue
-            try:
-                entries.append(Entry(place, who, body, worst_case(body)))
-            except UnicodeEncodeError:
-                found[place] = View(who, unsendable())
+            entries.append(Entry(place, who, body, worst_case(body)))
         if entries:
             found.update(await self._judged(entries))
         return found

@@ -48,7 +48,10 @@ class Line:
         A parameter the model refuses is left out and remembered: each at most once, so this ends.
         """
         for sent in range(len(OPTIONAL) + 1):
-            body = written(self.dropped)
+            try:
+                body = written(self.dropped)
+            except UnicodeEncodeError:
+                return Answer(Reply(unsendable(), None), sent, {})
             if (known := kept(body)) is not None:
                 return known
             answer = await self._asked(body, sent)
@@ -59,11 +62,7 @@ class Line:
 
     async def _asked(self, body: Body, sent: int) -> Answer | Unsupported:
         try:
-            worst = worst_case(body)
-        except UnicodeEncodeError:
-            return Answer(Reply(unsendable(), None), sent, body)
-        try:
-            reply, attempts = await self.guard.ask(Request(lambda: self._send(body), _read, worst))
+            reply, attempts = await self.guard.ask(Request(lambda: self._send(body), _read, worst_case(body)))
         except Unsupported as unsupported:
             return unsupported
         return Answer(reply, sent + attempts, body)

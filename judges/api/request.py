@@ -35,7 +35,10 @@ SERVICE_TOKENS = (
 
 
 def judging(config: AnthropicJudgeConfig, exchange: Exchange, who: str, dropped: Collection[str] = ()) -> Body:
-    """The request for one persona's view of one exchange, without the parameters in `dropped`."""
+    """The request for one persona's view of one exchange, without the parameters in `dropped`.
+
+    Raises UnicodeEncodeError where a text holds half a surrogate pair, which no request can hold.
+    """
     system = [_block(system_text(), config, dropped), _block(persona(who).strip(), config, dropped)]
     form = {"type": "json_schema", "schema": judgement_schema()}
     return _body(config, system, exchange_text(exchange), dropped, form)
@@ -56,7 +59,7 @@ def system_text() -> str:
 
 def exchange_text(exchange: Exchange) -> str:
     """The exchange, each text in a fence that nothing inside it can close."""
-    texts = {name: fenced(getattr(exchange, name)) for name in ("client", "reasoning", "therapist")}
+    texts = {name: _quoted(getattr(exchange, name)) for name in ("client", "reasoning", "therapist")}
     return _fill(prompt_text("api/exchange").strip(), {"history": _turns(exchange.history), **texts})
 
 
@@ -74,10 +77,7 @@ def remembered_as(body: Body, address: str) -> str:
 
 
 def worst_case(body: Body) -> Usage:
-    """The most a request can use: a token for every byte sent, all of them written to the cache, and max_tokens back.
-
-    Raises UnicodeEncodeError where a text holds half a surrogate pair, which no request can hold.
-    """
+    """The most a request can use: a token for every byte sent, all of them written to the cache, and max_tokens back."""
     sent = len(json.dumps(body, ensure_ascii=False).encode()) + SERVICE_TOKENS
     return Usage(cache_write=sent, output=int(body["max_tokens"]))
 
@@ -113,8 +113,13 @@ def _holds(body: Body, name: str) -> bool:
 
 def _turns(turns: Sequence[Turn]) -> str:
     template = prompt_text("api/turn").strip()
-    filled = [_fill(template, {"client": fenced(turn.client), "therapist": fenced(turn.therapist)}) for turn in turns]
+    filled = [_fill(template, {"client": _quoted(turn.client), "therapist": _quoted(turn.therapist)}) for turn in turns]
     return "\n\n".join(filled) or "(none: this is the first)"
+
+
+def _quoted(text: str) -> str:
+    text.encode()  # raises UnicodeEncodeError: what cannot be sent as it stands is not mended
+    return fenced(text)
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:

@@ -1,0 +1,195 @@
+"""`icarus judge`, `calibrate-judge` and `mine-judge`: what is printed and written, exit codes, one clear error."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents import cli, judges
+from agents.judges import Chosen, choose_judge
+from client_graph.names import DIMENSIONS
+from judges.calibrating import Calibration
+from judges.minilm import SentenceEncoder
+from judges.pairs import read_pairs
+from judges.protocol import Exchange, JudgeFailure, JudgeUnavailable
+from judges.screen import Screened
+from judges.scripted import ScriptedJudge
+
+EXAMPLE = Path("docs/example_session.json")
+TALK = "Client: I can't sleep.\nTherapist: How long has it been?\nClient: Weeks.\nTherapist: Weeks of it.\n"
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The judge of every name is scripted: longer replies score more, "Weeks of it." fails. What was chosen is told."""
+    chosen: list[str] = []
+
+    def choose(name: str, model: str | None = None, texts: bool = True) -> Chosen:
+        chosen.append(name if model is None else f"{name}:{model}")
+        return Chosen(
+            Screened(ScriptedJudge(_script, gap=1.0)), (lambda turns: f"{len(turns)} turns, read.") if texts else None
+        )
+
+    monkeypatch.setattr(judges, "choose_judge", choose)
+    return chosen
+
+
+def _script(exchange: Exchange) -> Any:
+    return (
+        JudgeFailure("it would not")
+        if exchange.therapist == "Weeks of it."
+        else min(9.0, 2 + len(exchange.therapist) / 10)
+    )
+
+
+def ran(capsys: pytest.CaptureFixture[str], *arguments: Any, code: int = 0) -> str:
+    assert cli.main([str(argument) for argument in arguments]) == code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return " ".join((err if code else out).split())
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_sheet_of_a_transcript(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "talk.txt").write_text(TALK)
+    out = ran(capsys, "judge", tmp_path / "talk.txt", "--json", tmp_path / "out.json")
+    for told in ("no measure of a person", "scripted: not calibrated here", "talk.txt: 2 turns", "composite 4.1",
+                 "no score: it would not", "1 turns have no score", "2 turns, read."):  # fmt: skip
+        assert told in out
+    kept = json.loads((tmp_path / "out.json").read_text())
+    first, second = kept["sessions"][0]["turns"]
+    assert first["composite"] == pytest.approx(2 + 21 / 10)
+    assert list(first["scores"]) == list(DIMENSIONS)
+    assert second["failure"] == "it would not"
+    assert kept["sessions"][0]["session"]["failures"] == 1
+
+
+def test_the_judge_is_chosen_by_name_and_model(scripted: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    out = ran(capsys, "judge", EXAMPLE, "--judge", "anthropic", "--model", "some")
+    assert scripted == ["anthropic:some"]
+    assert f"{len(json.loads(EXAMPLE.read_text())['turns'])} turns" in out
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_run_is_a_transcript_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from envs.recording import RecordTurns
+    from envs.session import SessionEnv
+
+    env = RecordTurns(SessionEnv(judge=ScriptedJudge(lambda _: 6.0), max_turns=2), tmp_path / "run.jsonl")
+    env.reset(seed=1)
+    for words in ("<think>slow</think>Take your time with that.", "I would like to hear more."):
+        env.step(words)
+    env.close()
+    out = ran(capsys, "judge", tmp_path / "run.jsonl", "--json", tmp_path / "o.json")
+    assert "session 1 with" in out
+    turns = json.loads((tmp_path / "o.json").read_text())["sessions"][0]["turns"]
+    assert [turn["therapist"] for turn in turns] == ["Take your time with that.", "I would like to hear more."]
+    assert turns[0]["reasoning"] == "slow"
+
+
+@pytest.mark.usefixtures("scripted")
+def test_nothing_judged_is_an_error_that_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "talk.txt").write_text("C: Weeks.\nT: Weeks of it.")
+    assert cli.main(["judge", str(tmp_path / "talk.txt")]) == cli.WRONG_INPUT
+    out, err = capsys.readouterr()
+    assert "no score: it would not" in out
+    assert "judged no turn" in err
+
+
+def test_a_bad_transcript_and_a_bad_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "talk.txt").write_text("Narrator: x")
+    assert "found speaker 'Narrator'" in ran(capsys, "judge", tmp_path / "talk.txt", code=2)
+    assert "No such file" in ran(capsys, "judge", tmp_path / "none.txt", code=2)
+    assert "expected embedding, self, anthropic" in ran(capsys, "judge", EXAMPLE, "--judge", "oracle", code=2)
+    assert "which has its own" in ran(capsys, "judge", EXAMPLE, "--model", "x", code=2)
+    assert "found no folder" in ran(capsys, "judge", EXAMPLE, "--json", tmp_path / "no/o.json", code=2)
+
+
+def test_no_key_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    assert "ANTHROPIC_API_KEY" in ran(capsys, "judge", EXAMPLE, "--judge", "anthropic", code=2)
+    with pytest.raises(JudgeUnavailable, match="expected one"):
+        choose_judge("anthropic:a", "b")
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_quick_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ran(capsys, "calibrate-judge", "--quick", "--markdown", "--write", tmp_path / "new")
+    assert f"| pairs | {len(read_pairs()[::3])} |" in out
+    assert "| kind - harsh, points | +1.00 |" in out
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "quick-calibration.md",
+        "quick-calibration.png",
+    ]
+
+
+def test_a_whole_calibration_is_kept_and_quoted(
+    scripted: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("judges.calibration_picture.write_picture", lambda path, found: None)  # drawn in the test above
+    ran(capsys, "calibrate-judge", "--judge", "one", "--judge", "one", "--write", tmp_path)
+    assert scripted == ["one"]  # asked for twice, measured once
+    assert set(json.loads((tmp_path / "scripted.json").read_text())) >= set(Calibration.__dataclass_fields__)
+    (tmp_path / "talk.txt").write_text(TALK)
+    assert "held-out pairs rightly" in ran(capsys, "judge", tmp_path / "talk.txt", "--calibration", tmp_path)
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder without weights: a text's vector counts its letters."""
+
+    class Letters:
+        def vocabulary(self) -> frozenset[str]:
+            return frozenset()
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            found = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], float) + 0.01
+            return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+    monkeypatch.setattr(SentenceEncoder, "__new__", lambda cls: Letters())
+
+
+def a_turn(turn: int, text: str, score: float) -> dict[str, Any]:
+    view = {"scores": dict.fromkeys(DIMENSIONS, score)}
+    judged = {"composite": 1.0, "kind": view, "harsh": view}
+    return {
+        "session": 1, "turn": turn, "client": f"I am client line {turn}.", "therapist": {"text": text}, "judgement": judged,
+        "candidates": [{"text": "I hear you. I hear you. I hear you.", "judgement": {"failure": "none"}}],
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("blind")
+def test_mining_a_run_and_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, replies, out = tmp_path / "run", tmp_path / "list.json", tmp_path / "mined.csv"
+    run.mkdir()
+    lines = [
+        a_turn(1, "<think>warm</think>Buzzing, humming. Buzzing, humming. Buzzing, humming.", 9.0),
+        a_turn(2, "Go on.", 3.0),
+    ]
+    (run / "turns.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"torn')
+    replies.write_text(
+        json.dumps([{"client": "zzz", "reply": "Vex, vex, vex. Vex, vex, vex.", "score": 8, "likelihood": None}])
+    )
+    told = ran(capsys, "mine-judge", run, replies, "--out", out)
+    assert "2 of 3 replies are in" in told
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["reply"] == "Buzzing, humming. Buzzing, humming. Buzzing, humming."
+    assert rows[0]["source"] == "mined: run, session 1, turn 1, scored 9.0"
+    assert {rows[0][name] for name in DIMENSIONS} == {""}
+    assert "holds something already" in ran(capsys, "mine-judge", run, "--out", out, code=2)
+    assert "no score at all" in ran(capsys, "mine-judge", "--check", out, code=2)
+    out.write_text(out.read_text().replace("," * 13, ",5" * 12 + ","))
+    assert "nothing is missing" in ran(capsys, "mine-judge", "--check", out)
+
+
+def test_mining_tells_all_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text('[{"client": 1, "reply": "x", "score": 11}, 3]')
+    told = ran(capsys, "mine-judge", tmp_path / "a.json", tmp_path, "--out", tmp_path / "o.csv", code=2)
+    for part in ("reply 1: client: found 1", "score: found 11", "reply 2: found 3", "found no turns.jsonl"):
+        assert part in told
+    assert "found no run" in ran(capsys, "mine-judge", code=2)
+    assert not (tmp_path / "o.csv").exists()
