@@ -291,7 +291,7 @@ def report(runs: dict[str, list[Look]], accuracy: float) -> str:
     parts = [
         "# The judge under pressure",
         "",
-        "Made by `benchmarks/judge_under_pressure.py`, whose first lines say how. A simulator and no measure of a person; a score that",
+        "Made by `benchmarks/judge_under_pressure.py`, whose first lines say how. A simulator, no measure of a person; a score that",
         f"rises proves nothing by itself. The referee ranks {accuracy:.0%} of pairs it was not fitted to rightly.",
     ]
     for judge, looks in runs.items():

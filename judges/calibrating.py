@@ -30,6 +30,7 @@ from judges.calibration import (
     discrimination,
     gap_matrix,
     length_bias,
+    mean_off_diagonal,
     spread,
     swap,
 )
@@ -77,11 +78,13 @@ class Calibration:
 @dataclass(frozen=True, eq=False)
 class LeftOut:
     """On authored examples whose clients the judge had not met: probable_error (12,), the median miss in points, and how many
-    of the authored scores lie within the error that the judge states; None where it states none."""
+    of the authored scores lie within the error that the judge states; None where it states none. authored_correlation: mean r
+    between dimensions of the authored scores themselves, which a judge that learned from them can hardly undercut."""
 
     examples: int
     probable_error: np.ndarray
     coverage: tuple[Share, ...] | None
+    authored_correlation: float
 
 
 def calibrate(
@@ -147,6 +150,7 @@ def left_out(learner: MakeWithExamples, path: Path = EXAMPLES, folds: int = FOLD
         examples=len(scores),
         probable_error=np.nanmedian(np.abs(scores - examples.scores), axis=0),
         coverage=coverage(scores, examples.scores, errors) if states else None,
+        authored_correlation=mean_off_diagonal(correlation(examples.scores)),
     )
 
 

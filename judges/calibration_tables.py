@@ -61,6 +61,7 @@ def _overview(found: Sequence[Calibration]) -> Table:
         ("own gap above the others' mean", [_share(one.discrimination.above_others) for one in found]),
         ("own gap among the three largest", [_share(one.discrimination.among_top) for one in found]),
         ("correlation between dimensions", [_number(mean_off_diagonal(one.correlation)) for one in found]),
+        ("  between authored scores", [_authored(one) for one in found]),
         ("kind - harsh, points", [_number(float(one.persona_gap.mean())) for one in found]),
         ("same again, spread, points", [_spread(one.retest) for one in found]),
         ("other punctuation, spread", [_spread(one.punctuation) for one in found]),
@@ -85,10 +86,10 @@ def _overview(found: Sequence[Calibration]) -> Table:
 def _by_dimension(one: Calibration) -> Table:
     return Table(
         f"By dimension: {one.judge}",
-        ("dimension", "own right", "interval", "all right", "own gap", "others", "k - h", "again", "error"),
+        ("dimension", "own", "95 %", "all", "gap", "others", "k - h", "again", "error"),
         tuple(_dimension_rows(one)),
-        "own/all right: pairs of this dimension ranked rightly by its score/by the composite. own gap, others: points between "
-        "better and worse in this dimension and in the other eleven. "
+        "own, all: pairs of this dimension ranked rightly by its score (95 % interval), by the composite. gap, "
+        "others: points between better and worse in this dimension and in the other eleven. "
         "k - h: kind minus harsh. again: spread of repeats. error: median miss on left-out examples.",
     )
 
@@ -99,7 +100,7 @@ def _dimension_rows(one: Calibration) -> Iterator[tuple[str, ...]]:
         others = float(np.delete(one.gaps[d], d).mean())
         error = "-" if one.left_out is None else f"{one.left_out.probable_error[d]:.1f}"
         yield (
-            name, _count(one.accuracy.own_by[d]), f"{low:.0%}-{high:.0%}", _count(one.accuracy.composite_by[d]),
+            name, _count(one.accuracy.own_by[d]), f"{100 * low:.0f}-{high:.0%}", _count(one.accuracy.composite_by[d]),
             f"{one.gaps[d, d]:+.1f}", f"{others:+.1f}", f"{one.persona_gap[d]:.1f}", f"{one.retest[d]:.2f}", error,
         )  # fmt: skip
 
@@ -155,6 +156,10 @@ def _left_out(one: Calibration) -> str:
     return (
         "-" if one.left_out is None else f"{one.left_out.probable_error.mean():.2f} ({one.left_out.examples} examples)"
     )
+
+
+def _authored(one: Calibration) -> str:
+    return "-" if one.left_out is None else _number(one.left_out.authored_correlation)
 
 
 def _covered(one: Calibration) -> str:

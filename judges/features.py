@@ -45,6 +45,9 @@ FEATURES = (
 )
 
 
+FEWEST_FOR_ECHO = 5  # "Ten past nine." to one who has said it is an answer; a sentence given back is none
+
+
 def features(exchange: Exchange, vocabulary: frozenset[str]) -> np.ndarray:
     """(18,) float64 in the order of FEATURES, each finite and >= 0. `vocabulary` holds known words in lower case."""
     reply, said = exchange.therapist, words(exchange.therapist)
@@ -53,7 +56,7 @@ def features(exchange: Exchange, vocabulary: frozenset[str]) -> np.ndarray:
         [
             repetition(said),
             max((overlap(said, before) for before in earlier), default=0.0),
-            overlap(said, heard),
+            overlap(said, heard) if len(said) >= FEWEST_FOR_ECHO else 0.0,
             picked_up(said, heard),
             content(said),
             np.log1p(len(said)),
@@ -80,9 +83,9 @@ def words(text: str) -> list[str]:
 
 
 def repetition(said: Sequence[str]) -> float:
-    """Share of the reply's word pairs that it has used before, in [0, 1]."""
+    """Share of the reply's word pairs that it has used before, in [0, 1]; one is free, as in "I'm sorry. I'm here"."""
     pairs = list(pairwise(said))
-    return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
+    return max(0, len(pairs) - len(set(pairs)) - 1) / len(pairs) if pairs else 0.0
 
 
 def overlap(said: Sequence[str], other: Sequence[str]) -> float:
@@ -105,8 +108,10 @@ def content(said: Sequence[str]) -> float:
 
 
 def unknown(said: Sequence[str], vocabulary: frozenset[str]) -> float:
-    """Share of words that the tokenizer does not hold as whole words, in [0, 1]; numbers are known."""
-    return sum(word not in vocabulary and not word.isdigit() for word in said) / len(said) if said else 0.0
+    """Share of words that the tokenizer does not hold as whole words, in [0, 1]; numbers are known, and one word is free:
+    "jinx" in a short reply is no garble."""
+    strange = sum(word not in vocabulary and not word.isdigit() for word in said)
+    return max(0, strange - 1) / len(said) if said else 0.0
 
 
 def broken_grammar(said: Sequence[str]) -> float:

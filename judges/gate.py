@@ -30,7 +30,7 @@ LIMITS = (
     Limit("own_echo", 0.25, 0.80, "it repeats an earlier turn: {value:.0%} of its word triples stand there"),
     Limit("client_echo", 0.45, 0.90, "it echoes the client: {value:.0%} of its word triples are the client's"),
     Limit("unknown_words", 0.18, 0.55, "{value:.0%} of its words are not words of everyday English"),
-    Limit("broken_grammar", 0.02, 0.12, "it is garbled: {value:.0%} of its words stand where they cannot stand"),
+    Limit("broken_grammar", 0.04, 0.12, "it is garbled: {value:.0%} of its words stand where they cannot stand"),
     Limit(
         "meta",
         0.0,
@@ -41,7 +41,7 @@ LIMITS = (
     Limit("stock_phrases", 1.0, 5.0, "it strings {value:.0f} phrases of comfort together that anybody could be told"),
     Limit("unfinished", 0.0, 8.0, "it does not end as a sentence does"),
 )
-FEWEST_WORDS = 4  # below this the reply fades to nothing: 0 words is gate 0
+FEWEST_WORDS = 1  # "No." can be a good reply; what is no word at all is none
 
 
 def language_gate(row: np.ndarray) -> float:

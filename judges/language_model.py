@@ -9,8 +9,7 @@ write a number the digit mass is small, and the exchange is refused. For models 
 be at chance.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +21,7 @@ from client_graph.names import DIMENSIONS
 from client_graph.tables import Row, TableError, read_table
 from judges.protocol import Assessment, Exchange, JudgeError, JudgeFailure, Judgement, Turn
 from judges.rubric import JUDGE_CONFIGS, PERSONAS, persona, prompt_text, rubric
+from judges.templates import fenced, filled
 from judges.writer import Form, FormWriter
 
 LEAST_DIGIT_MASS = 0.5  # below this the model mostly meant to write something other than a score (design)
@@ -144,12 +144,12 @@ class LanguageModelJudge:
 
 def prompt(exchange: Exchange) -> str:
     """The whole prompt: personas and rubric, then the exchange, each text in a fence that nothing inside it can close."""
-    return _fill(
+    return filled(
         prompt_text("prompt"),
         {name: persona(name).strip() for name in PERSONAS}
         | {
             "rubric": _rubric(),
-            "history": fenced("\n".join(_past(turn) for turn in exchange.history)),
+            "history": "\n".join(_past(turn) for turn in exchange.history) or "(none: this is the first)",
             "client": fenced(exchange.client),
             "reasoning": fenced(exchange.reasoning),
             "therapist": fenced(exchange.therapist),
@@ -161,7 +161,7 @@ def questions() -> list[str]:
     """The 24 questions: the kind persona's twelve in the order of DIMENSIONS, then the harsh one's."""
     text = prompt_text("question")
     return [
-        _fill(text, {"persona": READERS[name], "name": dimension}).rstrip() + " "
+        filled(text, {"persona": READERS[name], "name": dimension}).rstrip() + " "
         for name in PERSONAS
         for dimension in DIMENSIONS
     ]
@@ -170,7 +170,7 @@ def questions() -> list[str]:
 def form(name: str, scores: np.ndarray) -> Form:
     """What a persona that gave these scores (12,) has still to write: FIELDS, one after another."""
     order = np.argsort(scores, kind="stable")
-    opening = _fill(
+    opening = filled(
         prompt_text("form_opening"),
         {
             "persona": READERS[name],
@@ -183,18 +183,10 @@ def form(name: str, scores: np.ndarray) -> Form:
     return Form((opening + asked[0], *('"' + text for text in asked[1:])), tuple(row.most_tokens for row in fields))
 
 
-def fenced(text: str) -> str:
-    """The text between two lines of backticks, one longer than any run of backticks inside; lone surrogates become "?"."""
-    text = text.encode("utf-8", "replace").decode("utf-8")  # no tokenizer takes them
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}\n{text}\n{fence}"
-
-
 @cache
 def _rubric() -> str:
     text = prompt_text("dimension")
-    return "\n".join(_fill(text, row.model_dump()).strip() for row in rubric())
+    return "\n".join(filled(text, row.model_dump()).strip() for row in rubric())
 
 
 def _named(dimensions: np.ndarray, scores: np.ndarray) -> str:
@@ -202,12 +194,7 @@ def _named(dimensions: np.ndarray, scores: np.ndarray) -> str:
 
 
 def _past(turn: Turn) -> str:
-    return f"Client: {turn.client}\nTherapist: {turn.therapist}"
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill {name} once, in one pass: what stands in a value is never filled again."""
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
+    return f"The client said:\n{fenced(turn.client)}\nThe therapist replied:\n{fenced(turn.therapist)}"
 
 
 def _assessment(name: str, scores: np.ndarray) -> Assessment:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from judges.language_model import fenced
 from judges.protocol import Exchange, JudgeError, JudgeFailure, Judgement
 from judges.rubric import prompt_text
 from judges.session_text import Sentence, sentences
-from judges.templates import filled
+from judges.templates import fenced, filled
 from judges.writer import Writer
 
 MOST_TOKENS = 400  # of a written evaluation: five to ten sentences

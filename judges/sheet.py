@@ -41,7 +41,7 @@ def print_sheet(
         console.print(Rule(f"turn {number}", align="left", style="dim", characters=_marks(console, "─", "-")))
         console.print(_talk(exchange))
         if isinstance(answer, JudgeFailure):
-            console.print(Text(f"no score: {answer.reason}\n", style="yellow"))
+            console.print(Text(f"no score: {cut(answer.reason, REASON)}\n", style="yellow"))
         else:
             console.print(_turn(answer, means, console))
     if session is not None:
@@ -137,12 +137,17 @@ def _session(session: SessionEvaluation, console: Console) -> Group:
         )
         table.add_row(DIMENSIONS[d].replace("_", " "), *numbers)
     failed = [Text(f"{found.failures} turns have no score and are left out", style="yellow")] if found.failures else []
-    return Group(line, Text(), table, Text(), *failed, Text(str(session)), Text())
+    return Group(line, Text(), table, Text(), *failed, Text(_lines(str(session))), Text())
 
 
 def spark(values: np.ndarray, marks: str = SPARKS) -> str:
     """One mark for each value in [0, 10]."""
     return "".join(marks[min(len(marks) - 1, int(value / 10 * len(marks)))] for value in values)
+
+
+def _lines(text: str) -> str:
+    """The text without what a terminal would obey; a model may have written it."""
+    return "".join(mark if mark.isprintable() or mark == "\n" else " " for mark in text)
 
 
 def cut(text: str, most: int = WORDS) -> str:

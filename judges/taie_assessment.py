@@ -20,11 +20,10 @@ from client_graph.names import AXES
 from client_graph.settings import ClientSettings
 from client_graph.state import ASSESSMENTS, ClientState
 from client_graph.taie import axis_trend, transformation
-from judges.language_model import fenced
 from judges.protocol import Exchange, JudgeFailure
 from judges.rubric import prompt_text
 from judges.taie_tables import TRENDS, RealmRow, TaieTables, taie_tables
-from judges.templates import filled
+from judges.templates import fenced, filled
 from judges.writer import Writer
 
 # In two turns at stage 1 twelve scores of 8 move the median realm by 0.003, twelve scores of 7 by 0.001 (measured).

@@ -1,6 +1,9 @@
 """Every text environment judges behind the screen: what breaks the frame is told and charged, and no score is moved by it."""
 
+import base64
+import gzip
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +42,7 @@ def test_a_judge_that_is_talked_to_is_screened_and_charged(kind: type[SessionEnv
     envs = [kind(judge=ScriptedJudge(lambda _: 10.0), catalog=CATALOG, stage=1) for _ in range(2)]
     (free, clean), (reward, broken) = (after(env, reply) for env, reply in zip(envs, (PLAIN, TO_JUDGE), strict=True))
     assert clean["violations"] == ()
-    assert [found.kind for found in broken["violations"]][0] == "to_judge"  # type: ignore[attr-defined]
+    assert "to_judge" in [found.kind for found in broken["violations"]]  # type: ignore[attr-defined]
     assert all(found.evidence for found in broken["violations"])  # type: ignore[attr-defined]
     assert broken["judgement"].violations == broken["violations"]  # type: ignore[attr-defined]
     assert same(broken["scores"], clean["scores"])
@@ -116,7 +119,7 @@ def test_a_violation_that_nobody_weighs_is_refused_and_changes_nothing() -> None
     env = SessionEnv(judge=OwnJudge("rudeness"), catalog=CATALOG)
     env.reset(seed=3)
     before = env.snapshot()
-    with pytest.raises(TypeError, match="kind 'rudeness' at place 0; expected kinds of violations.csv"):
+    with pytest.raises(TypeError, match=r"kind 'rudeness' at place 0; expected kinds of violations\.csv"):
         env.step(PLAIN)
     assert env.snapshot() == before
 
@@ -143,7 +146,10 @@ def test_records_the_replay_and_a_saved_game_tell_what_was_found(tmp_path: Path)
     kinds = [found.kind for found in info["violations"]]
     assert [found.kind for found in turn.judgement.violations] == kinds
     assert turn.reward_parts["violations"] == -40.0
-    assert replay_page([turn]).startswith("<!DOCTYPE html>")
+    packed = re.search(r'"packed":"([^"]+)"', replay_page([turn]))
+    assert packed is not None
+    (shown,) = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert [found["kind"] for found in shown["judgement"]["violations"]] == kinds
     line = json.loads((tmp_path / "r.jsonl").read_text())
     del line["judgement"]["violations"]  # as it was written before there was a screen
     assert type(turn).model_validate(line).judgement.violations == ()

@@ -12,10 +12,11 @@ from client_graph.tables import TableError
 from judges.attacks import RULES, Attempt, attacks, attempts, dialogues
 from judges.examples import read_examples
 from judges.features import words
-from judges.language_model import fenced, prompt
+from judges.language_model import prompt
 from judges.protocol import Exchange, Judgement, Turn
 from judges.screen import SILENCE, Screen, Screened
 from judges.scripted import ScriptedJudge
+from judges.templates import fenced
 
 EXAMPLES = read_examples()
 VOCABULARY = frozenset(
@@ -124,13 +125,11 @@ def test_what_was_written_is_filled_in_once_and_never_expanded(
 ) -> None:
     marked = Exchange(client, reasoning, reply, (Turn(past, "", past),))
     written = prompt(marked)
-    for text in (client, reasoning, reply):
+    for text in (client, reasoning, reply, past):
         assert fenced(text) in written
     plain = prompt(Exchange("", "", "", (Turn("", "", ""),)))
-    fences = sum(len(fenced(text)) - len(fenced("")) for text in (client, reasoning, reply))
-    history = f"Client: {past}\nTherapist: {past}"
-    fences += len(fenced(history)) - len(fenced("Client: \nTherapist: "))
-    assert len(written) == len(plain) + fences  # nothing but the four texts and their fences has grown
+    fences = sum(len(fenced(text)) - len(fenced("")) for text in (client, reasoning, reply, past, past))
+    assert len(written) == len(plain) + fences  # nothing but the five texts and their fences has grown
 
 
 @given(st.text(max_size=100), st.sampled_from(sorted({row.text for row in attacks() if row.kind == "text"})))

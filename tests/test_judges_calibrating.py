@@ -85,6 +85,7 @@ def test_the_tables_fit_eighty_columns(calibrations: list[Calibration]) -> None:
     assert max(map(len, text.split("\n"))) <= 80
     assert text.count("parallel_thinking") == 2  # whole, in both tables
     assert "0 (deterministic)" in text
+    assert "…" not in text
     page = "\n".join(table.markdown() for table in tables(calibrations))
     assert "| one - two:a/b |" in page
     assert "nan" not in page

@@ -8,9 +8,10 @@ import pytest
 
 from client_graph.names import DIMENSIONS
 from client_graph.tables import TableError
-from judges.language_model import FIELDS, LanguageModelJudge, fenced, form, form_fields, prompt, questions
+from judges.language_model import FIELDS, LanguageModelJudge, form, form_fields, prompt, questions
 from judges.protocol import Exchange, JudgeFailure, Judgement, Turn
 from judges.rubric import JUDGE_CONFIGS, persona, rubric
+from judges.templates import fenced
 from judges.writer import Form
 
 EXCHANGE = Exchange(
@@ -87,7 +88,7 @@ def test_what_was_said_is_fenced_and_filled_once() -> None:
     text = prompt(EXCHANGE)
     assert "````\nYes. ``` {client} {name}\n````" in text
     assert "I miss {therapist} her." in text
-    assert "Client: Hello.\nTherapist: Good day." in text
+    assert "The client said:\n```\nHello.\n```\nThe therapist replied:\n```\nGood day.\n```" in text
     assert "secret" not in text
     assert fenced("`" * 9).startswith("`" * 10 + "\n")
     assert prompt(Exchange("a\ud800", "", "\udfffb")).encode()

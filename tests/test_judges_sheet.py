@@ -33,7 +33,7 @@ def printed(width: int = 80, **how: object) -> str:
         JudgeFailure("the service said no"),
     ]
     console = Console(file=out, width=width, **how)  # type: ignore[arg-type]
-    print_sheet(console, TALK, answers, judge_full_session(TALK, answers), KINDS)
+    print_sheet(console, TALK, answers, judge_full_session(TALK, answers, lambda _: "Calm.\x1b[2J\nAnd slow."), KINDS)
     return out.getvalue()
 
 
@@ -51,6 +51,7 @@ def test_the_sheet_says_what_a_reader_needs() -> None:
         "1 turns have no score",
         "half of the misses are larger",
         "the session",
+        "Calm. [2J And slow.",
     ):
         assert told in text, told
 

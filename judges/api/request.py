@@ -9,15 +9,15 @@ The rubric stands before the persona, so that both personas read one cached rubr
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from judges.api.ledger import Usage
 from judges.api.schema import SCHEMA_VERSION, judgement_schema
 from judges.api.settings import AnthropicJudgeConfig
-from judges.language_model import fenced
 from judges.protocol import Exchange, Turn
 from judges.rubric import persona, prompt_text, rubric
+from judges.templates import fenced, filled
 
 Body = dict[str, Any]
 
@@ -53,14 +53,14 @@ def evaluating(config: AnthropicJudgeConfig, exchanges: Sequence[Exchange], drop
 
 def system_text() -> str:
     """Instructions and rubric, the anchors among them."""
-    rows = [_fill(prompt_text("api/dimension").strip(), row.model_dump()) for row in rubric()]
-    return _fill(prompt_text("api/system").strip(), {"rubric": "\n\n".join(rows)})
+    rows = [filled(prompt_text("api/dimension").strip(), row.model_dump()) for row in rubric()]
+    return filled(prompt_text("api/system").strip(), {"rubric": "\n\n".join(rows)})
 
 
 def exchange_text(exchange: Exchange) -> str:
     """The exchange, each text in a fence that nothing inside it can close."""
     texts = {name: _quoted(getattr(exchange, name)) for name in ("client", "reasoning", "therapist")}
-    return _fill(prompt_text("api/exchange").strip(), {"history": _turns(exchange.history), **texts})
+    return filled(prompt_text("api/exchange").strip(), {"history": _turns(exchange.history), **texts})
 
 
 def named_in(message: str, body: Body) -> tuple[str, ...]:
@@ -113,15 +113,10 @@ def _holds(body: Body, name: str) -> bool:
 
 def _turns(turns: Sequence[Turn]) -> str:
     template = prompt_text("api/turn").strip()
-    filled = [_fill(template, {"client": _quoted(turn.client), "therapist": _quoted(turn.therapist)}) for turn in turns]
-    return "\n\n".join(filled) or "(none: this is the first)"
+    told = [filled(template, {"client": _quoted(turn.client), "therapist": _quoted(turn.therapist)}) for turn in turns]
+    return "\n\n".join(told) or "(none: this is the first)"
 
 
 def _quoted(text: str) -> str:
     text.encode()  # raises UnicodeEncodeError: what cannot be sent as it stands is not mended
     return fenced(text)
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill {name} once, in one pass: what stands in a value is never filled again."""
-    return re.sub(r"\{(\w+)\}", lambda match: values[match[1]], template)
