@@ -22,6 +22,9 @@ def add_calibrate(commands: Any) -> None:
     calibrate.add_argument(
         "--write", type=Path, metavar="DIR", help="write JSON, Markdown and picture into this folder"
     )
+    calibrate.add_argument(
+        "--keep", action="store_true", help="keep the JSON where icarus judge finds it and quotes it"
+    )
     calibrate.set_defaults(run=run_calibrate)
 
 
@@ -35,6 +38,8 @@ def run_calibrate(asked: argparse.Namespace) -> int:
     from judges.pairs import read_pairs
     from judges.protocol import JudgeUnavailable
 
+    if asked.quick and asked.keep:
+        raise JudgeUnavailable("found --quick and --keep; a quick calibration is none to quote: leave out one of them")
     console = Console()
     if asked.write:
         asked.write.mkdir(parents=True, exist_ok=True)
@@ -55,9 +60,18 @@ def run_calibrate(asked: argparse.Namespace) -> int:
             console.print(
                 f"{one.judge} failed {one.failures.count} times, first: {one.why}", style="yellow", highlight=False
             )
+    for one in found if asked.keep else ():
+        console.print(f"kept: {_kept(one)}", highlight=False)
     for path in _written(asked.write, found, quick=asked.quick) if asked.write else ():
         console.print(f"written: {path}", highlight=False)
     return 0
+
+
+def _kept(one: Any) -> Path:
+    from judges import calibration_file
+
+    calibration_file.SHIPPED.mkdir(parents=True, exist_ok=True)
+    return calibration_file.write_calibration(calibration_file.SHIPPED, one)
 
 
 def _written(folder: Path, found: list[Any], quick: bool) -> list[Path]:

@@ -22,7 +22,8 @@ def add_mine(commands: Any) -> None:
         "mine-judge",
         help="collect a policy's high-scored poor replies as examples for a person to score",
         description="Collect replies that a judge scored high and that other evidence calls poor. Nothing is scored here.",
-        epilog='RUN: the folder of a training run, or a JSON list of {"client", "reply", "score", "likelihood"?, "earlier"?}.',
+        epilog='RUN: the folder of a training run, or a JSON list of {"client", "reply", "score", and, if known, '
+        '"likelihood", "earlier", "violations"}.',
     )
     mine.add_argument("runs", type=Path, nargs="*", metavar="RUN", help="where the replies are")
     mine.add_argument("--top", type=int, default=20, metavar="N", help="at most so many rows (20)")
@@ -117,6 +118,7 @@ def read_said(paths: Sequence[Path]) -> "list[Said]":
 
 def _of_list(path: Path, problems: list[str]) -> "Iterator[Said]":
     from judges.mining import Said
+    from judges.protocol import Violation
 
     try:
         rows = json.loads(path.read_bytes())
@@ -129,15 +131,15 @@ def _of_list(path: Path, problems: list[str]) -> "Iterator[Said]":
     for i, row in enumerate(rows, start=1):
         wrong = _mistakes(row)
         problems += [f"{path}: reply {i}: {told}" for told in wrong]
-        if not wrong:
-            earlier = tuple(str(text) for text in row.get("earlier") or ())
+        if not wrong and row["score"] is not None:
             yield Said(
                 row["client"],
                 row["reply"],
                 float(row["score"]),
                 f"{path.name}, reply {i}",
-                earlier,
+                tuple(str(text) for text in row.get("earlier") or ()),
                 row.get("likelihood"),
+                violations=tuple(Violation(kind, "on record") for kind in row.get("violations") or ()),
             )
 
 
@@ -149,8 +151,11 @@ def _mistakes(row: Any) -> list[str]:
         for name in ("client", "reply")
         if not isinstance(row.get(name), str)
     ]
-    if not _number(row.get("score")) or not 0 <= row["score"] <= 10:
-        wrong.append(f"score: found {repr(row.get('score'))[:50]}; expected a number from 0 to 10")
+    if row.get("score", "nothing") is not None and not _number(row.get("score")):
+        wrong.append(f"score: found {repr(row.get('score'))[:50]}; expected a number, or null where the judge failed")
+    kinds = row.get("violations") or []
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        wrong.append(f"violations: found {repr(kinds)[:50]}; expected a list of kinds")
     if row.get("likelihood") is not None and not _number(row["likelihood"]):
         wrong.append(f"likelihood: found {repr(row['likelihood'])[:50]}; expected nats a token, or null")
     return wrong
@@ -182,6 +187,7 @@ def _of_run(folder: Path, problems: list[str]) -> "Iterator[Said]":
 
 def _of_turn(turn: dict[str, Any], earlier: tuple[str, ...], run: str) -> "Iterator[Said]":
     from judges.mining import Said
+    from judges.protocol import Violation
 
     place = f"{run}, session {turn['session']}, turn {turn['turn']}"
     spoken = [(place, turn["therapist"], turn["judgement"])]
@@ -189,7 +195,8 @@ def _of_turn(turn: dict[str, Any], earlier: tuple[str, ...], run: str) -> "Itera
     for source, said, judged in spoken:
         reasoning, reply = _words(said["text"])
         if reply and "failure" not in judged:
-            yield Said(turn["client"], reply, _score(judged), source, earlier, said.get("likelihood"), reasoning)
+            found = tuple(Violation(each["kind"], each["evidence"]) for each in judged.get("violations", ()))
+            yield Said(turn["client"], reply, _score(judged), source, earlier, None, reasoning, found)
 
 
 def _score(judged: dict[str, Any]) -> float:

@@ -138,7 +138,9 @@ def why_no_rlaif(
         return "the correction is the reply"
     if isinstance(judged, JudgeFailure):
         return f"the correction has no score: {judged.reason}"
-    if settings.rlaif.only_if_better and judged.judgement.composite <= outcome.judgement.composite:
+    if judged.judgement.violations:
+        return f"the correction breaks the frame: {', '.join(found.kind for found in judged.judgement.violations)}"
+    if settings.rlaif.only_if_better and _score(judged, "composite") <= _score(outcome, "composite"):
         return "the correction is not better"
     return None
 
@@ -156,5 +158,6 @@ def why_no_grpo(
 
 
 def _score(found: Outcome | JudgeFailure, by: str) -> float:
+    """What ranks a reply: the whole reward, or the stage-weighted composite less what violations cost."""
     assert not isinstance(found, JudgeFailure)
-    return found.composite if by == "composite" else found.reward
+    return found.reward if by == "reward" else found.stage_composite + float(found.parts.violations[0])

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.lm.lora import LoraSettings
 from client_graph.settings import ClientSettings
+from judges.api.settings import AnthropicJudgeConfig
 from rewards.settings import RewardSettings
 
 Temperature = Annotated[float, Field(ge=0, le=0.9)]
@@ -20,7 +21,7 @@ class SettingsError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class RunPart(_Section):
@@ -64,8 +65,17 @@ class EnvironmentPart(_Section):
     )
     stage: int | None = Field(None, ge=1, le=4, description="Treatment stage of every client; none: drawn 35/45/20/0.")
     max_turns: int = Field(20, ge=1, description="Turns of a session (DESIGN section 2).")
-    judge: Literal["embedding", "self"] = Field(
-        "embedding", description="Offline embedding judge, or the frozen model itself (for models that can judge)."
+    judge: Literal["embedding", "self", "anthropic"] = Field(
+        "embedding",
+        description="Offline embedding judge, the frozen model itself (for models that can judge), or a model behind an API.",
+    )
+    anthropic: AnthropicJudgeConfig = Field(
+        AnthropicJudgeConfig(), description="Model, budget and deadlines of the judge behind the API."
+    )
+    least_logprob: float | None = Field(
+        None,
+        description="Mean nats a token below which the frozen base says that a reply is hardly language, which costs like a "
+        "violation; none: not asked. To be measured for each base (benchmarks/judge_likelihood.py).",
     )
     client: Literal["authored", "chosen", "written"] = Field(
         "chosen",
@@ -116,7 +126,9 @@ class GrpoPart(_Section):
     )
     length_normalised: bool = Field(False, description="Mean instead of summed log-probabilities (the paper sums).")
     score: Literal["composite", "reward"] = Field(
-        "composite", description="What ranks candidates: the stage-weighted composite (paper 428) or the whole reward."
+        "composite",
+        description="What ranks candidates: the stage-weighted composite (paper 428) less what violations cost, or the whole "
+        "reward.",
     )
 
 

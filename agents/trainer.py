@@ -14,7 +14,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from agents.client import ChosenVoice, WrittenVoice
-from agents.judge import FrozenDigits
+from agents.judge import FrozenDigits, FrozenLikelihood
 from agents.learner import FROZEN, THERAPIST, BadGradients, Learner
 from agents.lm.adapters import AdapterMismatch, AdapterSets, adapter_settings, load_adapter, save_adapter
 from agents.lm.checkpoint import restore_optimizer, save_checkpoint
@@ -33,7 +33,10 @@ from client_graph.names import DIMENSIONS
 from envs import snapshot as env_snapshot
 from envs.session import SessionEnv
 from envs.types import ClientFailed, JudgeFailed
+from judges.api.errors import BudgetSpent, JudgeRefused
+from judges.embedding import EmbeddingJudge
 from judges.language_model import LanguageModelJudge
+from judges.likelihood import WithLikelihood
 from judges.protocol import Judge
 from judges.session import SessionAssessment
 
@@ -211,7 +214,7 @@ class TBNRLTrainer:
             except (TurnUnjudged, JudgeFailed, ClientFailed) as failure:
                 self.learner.go_back(remembered)
                 reason = str(failure)
-            except BadGradients as failure:
+            except (BadGradients, BudgetSpent, JudgeRefused) as failure:
                 self.learner.go_back(remembered)
                 self.paused, self.stop = str(failure), True
                 return None
@@ -283,12 +286,10 @@ class TBNRLTrainer:
             "chosen": lambda: ChosenVoice(self.catalog, self.loaded, self.sets, FROZEN),
             "written": lambda: WrittenVoice(self.loaded, self.sets, FROZEN),
         }
-        if judge is None and part.judge == "self":
-            judge = LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN), f"self:{self.loaded.name}")
         made = gymnasium.make(
             "envs:icarus/Session-v0",
             client=voices[part.client](),
-            judge=judge or part.judge,
+            judge=judge or self._judge(),
             catalog=self.catalog,
             stage=part.stage,
             max_turns=part.max_turns,
@@ -298,6 +299,20 @@ class TBNRLTrainer:
         ).unwrapped
         assert isinstance(made, SessionEnv)
         return made
+
+    def _judge(self) -> Judge:
+        part = self.settings.environment
+        if part.judge == "self":
+            judge: Judge = LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN), f"self:{self.loaded.name}")
+        elif part.judge == "anthropic":
+            from judges.api.judge import AnthropicJudge  # its SDK takes seconds to import
+
+            judge = AnthropicJudge(part.anthropic)
+        else:
+            judge = EmbeddingJudge()
+        if part.least_logprob is None:
+            return judge
+        return WithLikelihood(judge, FrozenLikelihood(self.loaded, self.sets, FROZEN), part.least_logprob)
 
     def _probe(self, role: str) -> Probe:
         seed = _seed(self.settings.run.seed, 2, 0)

@@ -19,14 +19,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from agents.judges import choose_judge
 from client_graph.tables import TableError
 from judges.attacks import Attempt, attempts, dialogues
 from judges.examples import read_examples
-from judges.minilm import SentenceEncoder
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement
 from judges.screen import Screen, Screened
+from rewards.settings import RewardSettings
 
-CHARGE = -6.0  # reward points at a full weight; RewardSettings.violation
+CHARGE = RewardSettings().violation  # reward points at a full weight
 NOISE = 0.2  # points; 2 % of the scale, well below the embedding judge's own probable error of one dimension
 CLEAN_FROM = 6.0  # mean score of an authored example that counts as clean
 SCALE = 10.0
@@ -144,46 +145,19 @@ def drift(judge: Judge, screen: Screen) -> str:
     return "\n".join(lines)
 
 
-def make_judge(name: str, model: str | None) -> Judge:
-    """The judge by name. The one place to add another."""
-    if name == "embedding":
-        from judges.embedding import EmbeddingJudge
-
-        return EmbeddingJudge()
-    if name == "self":
-        return _self_judge(model or "smollm2")
-    raise SystemExit(f"found judge {name!r}; expected embedding or self")
-
-
-def _self_judge(model: str) -> Judge:
-    """The frozen model judging by its digits, as in training (agents/trainer.py)."""
-    from agents.judge import FrozenDigits
-    from agents.learner import FROZEN
-    from agents.lm.adapters import AdapterSets
-    from agents.lm.models import load_model
-    from agents.settings import Settings
-    from agents.trainer import starting_adapters
-    from judges.language_model import LanguageModelJudge
-
-    loaded = load_model(model)
-    _, start = starting_adapters(loaded, Settings())
-    sets = AdapterSets(loaded.model)
-    sets.add(FROZEN, dict(start), frozen=True)
-    return LanguageModelJudge(FrozenDigits(loaded, sets, FROZEN), f"self:{loaded.name}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--judge", default="embedding", help="embedding or self")
+    parser.add_argument("--judge", default="embedding", help="embedding, self, or a model folder")
     parser.add_argument("--model", help="the local model that judges, for --judge self")
     parser.add_argument("--dialogues", type=int, default=len(dialogues()), help="how many of the dialogues")
     parser.add_argument("--markdown", action="store_true", help="the table alone, for the docs")
     options = parser.parse_args()
     plain = dialogues()[: options.dialogues]
-    judge = make_judge(options.judge, options.model)
-    screen = Screen(SentenceEncoder().vocabulary())
+    screened = choose_judge(options.judge, options.model, texts=False).judge
+    assert isinstance(screened, Screened)
+    judge, screen = screened.judging, screened.screen
     started = time.perf_counter()
-    results = tried(Screened(judge, screen=screen), plain)
+    results = tried(screened, plain)
     seconds = time.perf_counter() - started
     print(table(results))
     print()

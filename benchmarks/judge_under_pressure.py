@@ -291,8 +291,8 @@ def report(runs: dict[str, list[Look]], accuracy: float) -> str:
     parts = [
         "# The judge under pressure",
         "",
-        "Made by `benchmarks/judge_under_pressure.py`, whose first lines say how. A simulator, no measure of a person; a score that",
-        f"rises proves nothing by itself. The referee ranks {accuracy:.0%} of pairs it was not fitted to rightly.",
+        "Made by `benchmarks/judge_under_pressure.py`, whose first lines say how. A simulator, no measure of a person; a rising score",
+        f"proves nothing by itself. The referee ranks {accuracy:.0%} of pairs it was not fitted to rightly.",
     ]
     for judge, looks in runs.items():
         parts += ["", f"## {judge}", "", HEAD, *[line(look) for look in looks], "", verdict(looks), ""]

@@ -1,6 +1,6 @@
 """What an environment is made with: words for voices and judges, and one error that names everything that has no meaning."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from judges.protocol import Judge
 from rewards.settings import RewardSettings
 
 VOICES = ("authored", "silent")
-JUDGES = ("embedding",)
+JUDGES = ("embedding", "anthropic")
 WISHES = ("stage", "strategy", "concern")
 
 
@@ -49,7 +49,7 @@ def conduct_of(
     return Conduct(
         catalog=facts,
         voice=_voice(client, facts),
-        judge=_embedding_judge() if isinstance(judge, str) else judge,
+        judge=_JUDGES[judge]() if isinstance(judge, str) else judge,
         max_turns=int(max_turns),
         reward=reward or RewardSettings(),
         settings=settings or ClientSettings(),
@@ -141,8 +141,19 @@ def _voice(client: str | ClientVoice, catalog: Catalog) -> ClientVoice:
 
 
 @cache
+def _anthropic_judge() -> Judge:
+    """One for all environments of a process: it has one budget. Its key is the environment's ANTHROPIC_API_KEY."""
+    from judges.api.judge import AnthropicJudge
+
+    return AnthropicJudge()
+
+
+@cache
 def _embedding_judge() -> Judge:
     """One for all environments of a process: its weights are 90 MB and it has no state."""
     from judges.embedding import EmbeddingJudge
 
     return EmbeddingJudge()
+
+
+_JUDGES: dict[str, Callable[[], Judge]] = dict(zip(JUDGES, (_embedding_judge, _anthropic_judge), strict=True))

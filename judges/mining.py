@@ -30,7 +30,8 @@ Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # (n, m) like
 class Said:
     """A reply of a policy and what a judge gave for it. earlier: what it had said to this client before, oldest first.
 
-    score: the composite in [0, 10]. likelihood: nats for each token under the base, None where it was not recorded.
+    score: what it earned, points; a composite is in [0, 10]. likelihood: nats for each token under the base, None where it was
+    not recorded. violations: those on record, which the screen may not find again.
     """
 
     client: str
@@ -40,6 +41,7 @@ class Said:
     earlier: tuple[str, ...] = ()
     likelihood: float | None = None
     reasoning: str = ""
+    violations: tuple[Violation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,9 @@ def mine(
 
 def _own_evidence(said: Said, screen: Callable[[Exchange], tuple[Violation, ...]]) -> Iterator[tuple[float, str]]:
     """(weight, words) of what the reply itself shows."""
-    for violation in screen(Exchange(said.client, said.reasoning, said.reply)):
-        yield 1.0, f"{violation.kind.replace('_', ' ')}: {violation.evidence}"
+    found = (*screen(Exchange(said.client, said.reasoning, said.reply)), *said.violations)
+    for kind, evidence in {violation.kind: violation.evidence for violation in reversed(found)}.items():
+        yield 1.0, f"{kind.replace('_', ' ')}: {evidence}"
     spoken = words(said.reply)
     if (again := max((overlap(spoken, words(before)) for before in said.earlier), default=0.0)) >= AGAIN:
         yield again, f"{again:.0%} of it was said in an earlier turn"

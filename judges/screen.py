@@ -8,6 +8,7 @@ client says to the judge is not shown to the judge: nobody's score may move by i
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -23,6 +24,7 @@ from judges.rubric import JUDGE_CONFIGS
 from judges.screen_signs import SIGNS, Scene
 from judges.speech import Speech, read, sentence_spans
 
+REMEMBERED = 4096  # texts whose address to a judge is known already
 MOST_EVIDENCE = 80  # characters of evidence
 SILENCE = "..."  # what the judge sees of a client who spoke to nobody but the judge
 
@@ -74,6 +76,7 @@ class Screen:
     def __init__(self, vocabulary: frozenset[str] = frozenset(), folder: Path = JUDGE_CONFIGS) -> None:
         self.vocabulary = vocabulary
         self.tables = load_screen_tables(folder)
+        self._heard: OrderedDict[str, str] = OrderedDict()  # a session's turns come back with every later one
 
     def __call__(self, exchange: Exchange) -> tuple[Violation, ...]:
         """At most one Violation of each kind, in the order of violations.csv."""
@@ -119,10 +122,18 @@ class Screen:
         return min(1.0, sum(self.tables.weights[violation.kind] for violation in violations))
 
     def _without_address(self, text: str, nothing: str) -> str:
+        if text not in self._heard:
+            self._heard[text] = self._withheld(text)
+            if len(self._heard) > REMEMBERED:
+                self._heard.popitem(last=False)
+        return self._heard[text] or (nothing if text else text)
+
+    def _withheld(self, text: str) -> str:
+        """The text without what it says to a judge; empty where nothing is left."""
         if not self._addresses(text):
             return text
         kept = "".join(part for part in sentence_spans(text) if not self._addresses(part)).strip()
-        return nothing if not kept or self._addresses(kept) else kept
+        return "" if not kept or self._addresses(kept) else kept
 
     def _addresses(self, text: str) -> bool:
         plain = read(text).plain

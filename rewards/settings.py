@@ -61,8 +61,8 @@ class RewardSettings(BaseModel):
         "5); 6 throughout brings 6, so more than 9 have to go for a turn, and 30 where the turn opens a phase (+20) and turns the "
         "axes (+1). Tens all session, with every phase opened and the session closed well (+16 a turn not held), bring 393 points "
         "in 7 turns at stage 4, 410 in 8 at stage 3, against 120 for sixes in 20: more than 39 a turn "
-        "(benchmarks/reward_landscape.py). From a weight of 0.25 on no single turn pays; a lighter slip costs less than it gains "
-        "only where all else is excellent.",
+        "(benchmarks/reward_landscape.py). From a weight of 0.25 on no single turn pays; a lighter slip leaves an excellent "
+        "reply worth more than a plain one.",
     )
 
     @model_validator(mode="after")

@@ -130,11 +130,14 @@ def test_a_whole_calibration_is_kept_and_quoted(
     scripted: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("judges.calibration_picture.write_picture", lambda path, found: None)  # drawn in the test above
-    ran(capsys, "calibrate-judge", "--judge", "one", "--judge", "one", "--write", tmp_path)
+    monkeypatch.setattr("judges.calibration_file.SHIPPED", tmp_path / "kept")
+    ran(capsys, "calibrate-judge", "--judge", "one", "--judge", "one", "--write", tmp_path, "--keep")
     assert scripted == ["one"]  # asked for twice, measured once
     assert set(json.loads((tmp_path / "scripted.json").read_text())) >= set(Calibration.__dataclass_fields__)
     (tmp_path / "talk.txt").write_text(TALK)
     assert "held-out pairs rightly" in ran(capsys, "judge", tmp_path / "talk.txt", "--calibration", tmp_path)
+    assert "held-out pairs rightly" in ran(capsys, "judge", tmp_path / "talk.txt")
+    assert "leave out one" in ran(capsys, "calibrate-judge", "--quick", "--keep", code=2)
 
 
 @pytest.fixture
@@ -171,15 +174,22 @@ def test_mining_a_run_and_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
     ]
     (run / "turns.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"torn')
     replies.write_text(
-        json.dumps([{"client": "zzz", "reply": "Vex, vex, vex. Vex, vex, vex.", "score": 8, "likelihood": None}])
+        json.dumps(
+            [
+                {"client": "zzz", "reply": "Vex, vex, vex. Vex, vex, vex.", "score": 8, "likelihood": None},
+                {"client": "zzz", "reply": "Xyz.", "score": None},
+                {"client": "zzz", "reply": "Quo quixotic quizzes?", "score": 7, "violations": ["unlikely"]},
+            ]
+        )
     )
     told = ran(capsys, "mine-judge", run, replies, "--out", out)
-    assert "2 of 3 replies are in" in told
+    assert "3 of 4 replies are in" in told
+    assert "unlikely: on record" in told
     with out.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert rows[0]["reply"] == "Buzzing, humming. Buzzing, humming. Buzzing, humming."
-    assert rows[0]["source"] == "mined: run, session 1, turn 1, scored 9.0"
-    assert {rows[0][name] for name in DIMENSIONS} == {""}
+        rows = {row["reply"]: row for row in csv.DictReader(file)}
+    buzzing = rows["Buzzing, humming. Buzzing, humming. Buzzing, humming."]  # without what was only thought
+    assert buzzing["source"] == "mined: run, session 1, turn 1, scored 9.0"
+    assert {buzzing[name] for name in DIMENSIONS} == {""}
     assert "holds something already" in ran(capsys, "mine-judge", run, "--out", out, code=2)
     assert "no score at all" in ran(capsys, "mine-judge", "--check", out, code=2)
     out.write_text(out.read_text().replace("," * 13, ",5" * 12 + ","))
@@ -187,9 +197,9 @@ def test_mining_a_run_and_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_mining_tells_all_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.json").write_text('[{"client": 1, "reply": "x", "score": 11}, 3]')
+    (tmp_path / "a.json").write_text('[{"client": 1, "reply": "x", "score": true}, 3]')
     told = ran(capsys, "mine-judge", tmp_path / "a.json", tmp_path, "--out", tmp_path / "o.csv", code=2)
-    for part in ("reply 1: client: found 1", "score: found 11", "reply 2: found 3", "found no turns.jsonl"):
+    for part in ("reply 1: client: found 1", "score: found True", "reply 2: found 3", "found no turns.jsonl"):
         assert part in told
     assert "found no run" in ran(capsys, "mine-judge", code=2)
     assert not (tmp_path / "o.csv").exists()
