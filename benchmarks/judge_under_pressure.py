@@ -15,10 +15,13 @@ docs/judge_under_pressure.md, .png and .json; the .json is what `icarus mine-jud
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
 
 import matplotlib
 import numpy as np
@@ -291,7 +294,7 @@ def report(runs: dict[str, list[Look]], accuracy: float) -> str:
     parts = [
         "# The judge under pressure",
         "",
-        "Made by `benchmarks/judge_under_pressure.py`, whose first lines say how. A simulator, no measure of a person; a rising score",
+        "Made by `benchmarks/judge_under_pressure.py`, whose first lines say how. A simulator; a rising score",
         f"proves nothing by itself. The referee ranks {accuracy:.0%} of pairs it was not fitted to rightly.",
     ]
     for judge, looks in runs.items():

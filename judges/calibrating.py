@@ -43,6 +43,7 @@ SWAP_STEP = 17  # the other client is so many pairs further on, of another dimen
 REPEATS, REPEATED = 3, 24  # how often the same is asked again, and of how many replies
 QUICK = 3  # a quick calibration takes every third pair
 FOLDS = 3
+BLOCK = 16  # replies at once: a local model holds all of them in memory
 MakeWithExamples = Callable[[Path, Path], Judge]  # (table of examples, folder for a cache) -> a judge that learned them
 
 
@@ -174,7 +175,8 @@ class _Asked:
 
     def __call__(self, exchanges: Sequence[Exchange]) -> np.ndarray:
         """(n, 12); NaN where it failed."""
-        answers = self._judge.judge(exchanges)
+        blocks = [exchanges[i : i + BLOCK] for i in range(0, len(exchanges), BLOCK)]
+        answers = [answer for block in blocks for answer in self._judge.judge(block)]
         self.count += len(answers)
         self.failures += [answer.reason for answer in answers if isinstance(answer, JudgeFailure)]
         judged = [answer for answer in answers if isinstance(answer, Judgement)]

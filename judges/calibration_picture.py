@@ -159,11 +159,15 @@ def _agreement(axes: Axes, a: Calibration, b: Calibration) -> None:
         axes.plot(mean, difference, "o", color=COLOURS[row], ms=4, alpha=0.6, label=name)
     for level, style in ((found.bias, "-"), (found.low, "--"), (found.high, "--")):
         axes.axhline(level, color=INK, lw=1, ls=style)
-    axes.set(xlim=(0, 10), xlabel="mean of the two composites", ylabel=f"{_short(a)} - {_short(b)}, points")
+    axes.set(
+        xlim=(0, 10),
+        xlabel=f"mean of the two composites (dashed: 95 % of differences, {found.low:+.1f} to {found.high:+.1f})",
+        ylabel=f"{_short(a)} - {_short(b)}, points",
+    )
     axes.legend(**_BELOW)
     _dressed(
         axes,
-        f"Do they agree: Spearman {found.spearman:.2f}, bias {found.bias:+.1f}, 95 % within {found.low:+.1f} to {found.high:+.1f}",
+        f"Agreement: Spearman {found.spearman:.2f}, bias {found.bias:+.1f}",
     )
 
 

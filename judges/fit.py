@@ -9,6 +9,7 @@ replies like this one to a client like this one. Constants: benchmarks/judge_fit
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from judges.protocol import Exchange
 from judges.relevance import RELEVANCE, relevance
 from judges.ridge import Ridge, kernel_ridge
 
+_log = logging.getLogger(__name__)
 # Least score a fit aims at: the logit of 0 is minus infinity. 0.3 is nearer to 0 than to any other authored score.
 EDGE = 0.3
 BIAS = 100.0  # a kernel of that size everywhere is hardly penalised: the mean is free
@@ -51,7 +53,8 @@ class Fit:
     replies (m,) int64: the example whose reply stands in the row; scores (m, 12): what the row aims at, in [0, 10].
     mean, sd (columns,) before standardising; vectors (n, 384) of the replies; bank (k, 384) of the clients.
     error (12,) in logits and error_points (12,) in points of ten: root mean square, each example judged by a fit
-    without its client. novelty (1,): median distance 1 - cos of an example to the nearest reply to another client.
+    without its client. unseen (n, 12): the equated logits of those fits.
+    novelty (1,): median distance 1 - cos of an example to the nearest reply to another client.
     """
 
     rows: np.ndarray
@@ -65,6 +68,7 @@ class Fit:
     sd: np.ndarray
     vectors: np.ndarray
     bank: np.ndarray
+    unseen: np.ndarray
     error: np.ndarray
     error_points: np.ndarray
     novelty: np.ndarray
@@ -116,6 +120,11 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
     file = folder / f"embedding-judge-{_key(encoder, path)}.safetensors"
     arrays = load_arrays(file, frozenset(field.name for field in fields(Fit)))
     if arrays is None:
+        _log.warning(
+            "fitting the embedding judge to %d examples: about a minute, once for each version; it is kept in %s",
+            len(examples.replies),
+            folder,
+        )
         with one_thread():
             made = fit(encoder, examples)
         arrays = {field.name: getattr(made, field.name) for field in fields(Fit)}
@@ -125,7 +134,7 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
 
 def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     """Fit all examples, measure the error on clients left out, equate the scale."""
-    data = _Data(encoder, examples)
+    data = TrainingData(encoder, examples)
     gram = kernel(data.rows, data.clients, data.rows, data.clients, data.width) + BIAS
     ridge = kernel_ridge(gram, data.targets, PENALTY, data.groups)
     target = data.targets[: data.authored]
@@ -148,13 +157,14 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
         sd=data.sd,
         vectors=data.vectors,
         bank=data.bank,
+        unseen=equated,
         error=np.sqrt(np.mean((target - equated) ** 2, axis=0)),
         error_points=np.sqrt(np.mean((10 * sigmoid(target) - 10 * sigmoid(equated)) ** 2, axis=0)),
         novelty=np.array([data.novelty()]),
     )
 
 
-class _Data:
+class TrainingData:
     """The authored rows first, then the mismatched ones."""
 
     def __init__(self, encoder: SentenceEncoder, examples: Examples) -> None:
@@ -168,13 +178,13 @@ class _Data:
         meant = np.flatnonzero((examples.scores.mean(axis=1) >= GOOD) & (answers >= PARTICULAR))
         self.authored = len(said_to)
         self.reply_of = np.concatenate([np.arange(self.authored), meant])
-        self._shown = np.concatenate([said_to, (said_to[meant] + MISMATCH_STEP) % len(self.names)])
+        self.shown = np.concatenate([said_to, (said_to[meant] + MISMATCH_STEP) % len(self.names)])
         self._meant_for = said_to[self.reply_of]
         self.scores = np.concatenate([examples.scores, np.minimum(examples.scores[meant], MISMATCH)])
         self.targets = logit(self.scores)
-        self.clients = self.bank[self._shown].astype(np.float64)
+        self.clients = self.bank[self.shown].astype(np.float64)
         counted = self._counted(encoder.vocabulary(), examples)
-        pairs = zip(self._shown, self.reply_of, counted, strict=True)
+        pairs = zip(self.shown, self.reply_of, counted, strict=True)
         seen = np.stack([_seen(self.bank[client], layers[reply], row, self.bank) for client, reply, row in pairs])
         self.mean, spread = seen.mean(axis=0), seen.std(axis=0)
         self.sd = np.where(spread > 0, spread, 1.0)  # a feature no example shows earns weight 0
@@ -185,26 +195,26 @@ class _Data:
     def _counted(self, vocabulary: frozenset[str], examples: Examples) -> list[np.ndarray]:
         return [
             features(Exchange(self.names[client], "", examples.replies[reply]), vocabulary)
-            for client, reply in zip(self._shown, self.reply_of, strict=True)
+            for client, reply in zip(self.shown, self.reply_of, strict=True)
         ]
 
     @cached_property
     def groups(self) -> list[np.ndarray]:
         """The rows of each client, as the speaker or as the one the reply was meant for: left out together."""
         clients = range(len(self.names))
-        return [np.flatnonzero((self._shown == i) | (self._meant_for == i)) for i in clients]
+        return [np.flatnonzero((self.shown == i) | (self._meant_for == i)) for i in clients]
 
     def errors(self, ridge: Ridge) -> np.ndarray:
         """Target minus prediction in logits, for every row by the fit that left its client out, (rows, 12)."""
         errors = np.full_like(self.targets, np.nan)
         for client, (rows, error) in enumerate(zip(self.groups, ridge.left_out, strict=True)):
-            heard = self._shown[rows] == client
+            heard = self.shown[rows] == client
             errors[rows[heard]] = error[heard]
         return errors
 
     def novelty(self) -> float:
         close = self.vectors @ self.vectors.T
-        said_to = self._shown[: self.authored]
+        said_to = self.shown[: self.authored]
         close[said_to[:, None] == said_to] = -1.0
         return float(np.median(1.0 - close.max(axis=1)))
 

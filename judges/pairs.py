@@ -9,7 +9,10 @@ from client_graph.names import DIMENSIONS
 from client_graph.tables import Row, TableError, line_of, read_table
 from judges.rubric import JUDGE_CONFIGS
 
+# The subtle set: both replies may be kind and fluent, and a trained ear is needed to part them.
 PAIRS = JUDGE_CONFIGS / "pairs.csv"
+# The plain set: a decent reply against one that any supervisor would mark down at once.
+DECENT_POOR = JUDGE_CONFIGS / "pairs_decent_poor.csv"
 
 
 class Pair(Row):
