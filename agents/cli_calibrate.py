@@ -33,8 +33,8 @@ def run_calibrate(asked: argparse.Namespace) -> int:
     from rich.console import Console
 
     from agents import judges
-    from judges.calibrating import QUICK, calibrate
-    from judges.calibration_tables import tables
+    from judges.calibration.run import QUICK, calibrate
+    from judges.calibration.tables import tables
     from judges.pairs import read_pairs
     from judges.protocol import JudgeUnavailable
 
@@ -68,7 +68,7 @@ def run_calibrate(asked: argparse.Namespace) -> int:
 
 
 def _kept(one: Any) -> Path:
-    from judges import calibration_file
+    from judges.calibration import file as calibration_file
 
     calibration_file.SHIPPED.mkdir(parents=True, exist_ok=True)
     return calibration_file.write_calibration(calibration_file.SHIPPED, one)
@@ -77,9 +77,9 @@ def _kept(one: Any) -> Path:
 def _written(folder: Path, found: list[Any], quick: bool) -> list[Path]:
     """One JSON for each judge, the tables and the picture of all. A quick one says so in its name: no sheet quotes it."""
     from client_graph.files import write_whole
-    from judges.calibration_file import write_calibration
-    from judges.calibration_picture import write_picture
-    from judges.calibration_tables import tables
+    from judges.calibration.file import write_calibration
+    from judges.calibration.picture import write_picture
+    from judges.calibration.tables import tables
 
     stem = "quick-calibration" if quick else "calibration"
     page, picture = folder / f"{stem}.md", folder / f"{stem}.png"

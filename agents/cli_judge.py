@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agents.judges import Chosen
+    from judges.assessment.session import SessionEvaluation
     from judges.protocol import Assessment, JudgeFailure, Judgement
-    from judges.session import SessionEvaluation
     from judges.transcript import Transcript
 
 
@@ -96,8 +96,8 @@ def read_any(path: Path) -> "list[Transcript]":
 def _whole(
     chosen: "Chosen", transcript: "Transcript", answers: "Sequence[Judgement | JudgeFailure]"
 ) -> "SessionEvaluation | None":
+    from judges.assessment.session import judge_full_session
     from judges.protocol import Judgement
-    from judges.session import judge_full_session
 
     if not any(isinstance(answer, Judgement) for answer in answers):
         return None
@@ -108,9 +108,9 @@ def _print(console: "Console", chosen: "Chosen", asked: argparse.Namespace, judg
     from rich.text import Text
 
     from client_graph.tables import read_table
-    from judges.calibration_file import SHIPPED, known_error
+    from judges.calibration.file import SHIPPED, known_error
     from judges.rubric import JUDGE_CONFIGS
-    from judges.screen import ViolationRow
+    from judges.screening.screen import ViolationRow
     from judges.sheet import NOTICE, print_sheet
 
     console.print(Text(NOTICE, style="dim"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from judges.mining import Said, Similarity
+    from judges.calibration.mining import Said, Similarity
 
 TURNS = "turns.jsonl"
 WRONG_INPUT = 2
@@ -48,11 +48,11 @@ def run_mine(asked: argparse.Namespace) -> int:
     if asked.out.exists():
         raise TranscriptError([f"{asked.out}: holds something already, perhaps scores; name another table: --out FILE"])
     said = read_said(asked.runs)  # before the encoder, which takes longer
-    from judges.examples import read_examples
-    from judges.mined_table import write_finds
-    from judges.minilm import SentenceEncoder
-    from judges.mining import mine
-    from judges.screen import Screen
+    from judges.calibration.mined_table import write_finds
+    from judges.calibration.mining import mine
+    from judges.offline.examples import read_examples
+    from judges.offline.minilm import SentenceEncoder
+    from judges.screening.screen import Screen
 
     encoder = SentenceEncoder()
     finds = mine(
@@ -75,7 +75,7 @@ def run_mine(asked: argparse.Namespace) -> int:
 
 
 def _check(path: Path) -> int:
-    from judges.mined_table import unscored
+    from judges.calibration.mined_table import unscored
 
     missing = unscored(path)
     for line in missing:
@@ -117,7 +117,7 @@ def read_said(paths: Sequence[Path]) -> "list[Said]":
 
 
 def _of_list(path: Path, problems: list[str]) -> "Iterator[Said]":
-    from judges.mining import Said
+    from judges.calibration.mining import Said
     from judges.protocol import Violation
 
     try:
@@ -186,7 +186,7 @@ def _of_run(folder: Path, problems: list[str]) -> "Iterator[Said]":
 
 
 def _of_turn(turn: dict[str, Any], earlier: tuple[str, ...], run: str) -> "Iterator[Said]":
-    from judges.mining import Said
+    from judges.calibration.mining import Said
     from judges.protocol import Violation
 
     place = f"{run}, session {turn['session']}, turn {turn['turn']}"

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from judges.calibrating import MakeWithExamples
-from judges.embedding import EmbeddingJudge, EmbeddingJudgeConfig
-from judges.minilm import SentenceEncoder
+from judges.assessment.session import Evaluate, written_by
+from judges.calibration.run import MakeWithExamples
+from judges.offline.embedding import EmbeddingJudge, EmbeddingJudgeConfig
+from judges.offline.minilm import SentenceEncoder
 from judges.protocol import Judge, JudgeUnavailable
-from judges.screen import Screened
-from judges.session import Evaluate, written_by
+from judges.screening.screen import Screened
 
 NAMES = "embedding, self, anthropic, or a model folder"
 

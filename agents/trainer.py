@@ -34,11 +34,11 @@ from envs import snapshot as env_snapshot
 from envs.session import SessionEnv
 from envs.types import ClientFailed, JudgeFailed
 from judges.api.errors import BudgetSpent, JudgeRefused
-from judges.embedding import EmbeddingJudge
+from judges.assessment.session import SessionAssessment
 from judges.language_model import LanguageModelJudge
 from judges.likelihood import WithLikelihood
+from judges.offline.embedding import EmbeddingJudge
 from judges.protocol import Judge
-from judges.session import SessionAssessment
 
 
 @dataclass

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agents.judges import choose_judge
 from client_graph.tables import TableError
-from judges.attacks import Attempt, attempts, dialogues
-from judges.examples import read_examples
+from judges.offline.examples import read_examples
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement
-from judges.screen import Screen, Screened
+from judges.screening.attacks import Attempt, attempts, dialogues
+from judges.screening.screen import Screen, Screened
 from rewards.settings import RewardSettings
 
 CHARGE = RewardSettings().violation  # reward points at a full weight

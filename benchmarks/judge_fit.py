@@ -20,12 +20,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour h
 
 import numpy as np
 
-import judges.fit as fitting
-from judges.blas import one_thread
-from judges.examples import read_examples
-from judges.fit import BIAS, LAYER_WEIGHT, LIKE, LIKE_CLIENT, LINEAR, NARROW, PENALTY, TrainingData, kernel, sigmoid
-from judges.minilm import READ, WIDTH, SentenceEncoder
-from judges.ridge import kernel_ridge
+import judges.offline.fit as fitting
+from judges.offline.blas import one_thread
+from judges.offline.examples import read_examples
+from judges.offline.fit import (
+    BIAS,
+    LAYER_WEIGHT,
+    LIKE,
+    LIKE_CLIENT,
+    LINEAR,
+    NARROW,
+    PENALTY,
+    TrainingData,
+    kernel,
+    sigmoid,
+)
+from judges.offline.minilm import READ, WIDTH, SentenceEncoder
+from judges.offline.ridge import kernel_ridge
 
 Choice = dict[str, float]
 SHIPPED: Choice = {

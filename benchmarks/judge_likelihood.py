@@ -19,8 +19,8 @@ import numpy as np
 from agents.lm.likelihood import mean_logprobs
 from agents.lm.models import load_model
 from agents.lm.prompt_tree import PromptTree
-from judges.examples import read_examples
 from judges.likelihood import LEAST, likelihood_prompt
+from judges.offline.examples import read_examples
 from judges.protocol import Exchange
 
 DECENT = 6.0

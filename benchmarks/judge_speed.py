@@ -24,8 +24,8 @@ from agents.lm.digits import DigitReader
 from agents.lm.generate import PrefixCache, chat_tokens, generate
 from agents.lm.models import LoadedModel, load_model
 from client_graph.names import DIMENSIONS
-from judges.examples import read_examples
 from judges.language_model import READERS, prompt, questions
+from judges.offline.examples import read_examples
 from judges.protocol import Exchange, Judge, Turn
 
 GROWTH = (1, 2, 4, 8)
@@ -112,7 +112,7 @@ def local(model: str, candidates: int) -> None:
 
 def offline(batch: int = 64) -> None:
     """The table of the embedding judge."""
-    from judges.embedding import EmbeddingJudge
+    from judges.offline.embedding import EmbeddingJudge
 
     judge: Judge = EmbeddingJudge()
     examples, rng = read_examples(), np.random.default_rng(0)

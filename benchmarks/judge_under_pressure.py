@@ -39,12 +39,12 @@ from agents.therapist import speak, spoken
 from agents.trainer import starting_adapters
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.files import write_whole
-from judges.embedding import EmbeddingJudge
+from judges.calibration.referee import Referee
 from judges.likelihood import WithLikelihood
-from judges.minilm import SentenceEncoder
+from judges.offline.embedding import EmbeddingJudge
+from judges.offline.minilm import SentenceEncoder
 from judges.protocol import Exchange, Judge, Judgement
-from judges.referee import Referee
-from judges.screen import Screen, Screened
+from judges.screening.screen import Screen, Screened
 from rewards.settings import RewardSettings
 
 matplotlib.use("Agg")

@@ -23,7 +23,7 @@ from gymnasium.vector import AutoresetMode
 from client_graph.names import DIMENSIONS, STAGES
 from envs.session_vector import SessionVectorEnv
 from judges.protocol import Exchange, Judgement, Violation
-from judges.screen import Screen, Screened, load_screen_tables
+from judges.screening.screen import Screen, Screened, load_screen_tables
 from judges.scripted import ScriptedJudge
 from rewards.parts import stage_composite, stage_modifiers
 from rewards.settings import RewardSettings

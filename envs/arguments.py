@@ -151,7 +151,7 @@ def _anthropic_judge() -> Judge:
 @cache
 def _embedding_judge() -> Judge:
     """One for all environments of a process: its weights are 90 MB and it has no state."""
-    from judges.embedding import EmbeddingJudge
+    from judges.offline.embedding import EmbeddingJudge
 
     return EmbeddingJudge()
 

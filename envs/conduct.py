@@ -21,7 +21,7 @@ from envs.text import UnicodeText, therapist_words
 from envs.types import ClientFailed, JudgeFailed, Outcome, SessionState
 from envs.voice import ClientVoice, SpeakingTurn, Utterance, VoiceFailure, moment_of
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn
-from judges.screen import Screened
+from judges.screening.screen import Screened
 from rewards.parts import (
     RewardParts,
     stage_composite,

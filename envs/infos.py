@@ -16,7 +16,7 @@ from client_graph.state import ClientState
 from envs.conduct import Begun, Turned
 from envs.text import UnicodeText
 from envs.types import SessionState
-from judges.session import summarise_scores
+from judges.assessment.session import summarise_scores
 
 MOST_SESSIONS = 10_000
 MISREADS = 5

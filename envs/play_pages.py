@@ -12,8 +12,8 @@ from envs.play_files import Played
 from envs.rendering import COLUMNS, Moved, bar, labelled, most_moved, plain, said_by, wrapped
 from envs.trace import composite_trace
 from envs.types import Outcome
+from judges.assessment.session import summarise_scores
 from judges.protocol import Violation
-from judges.session import summarise_scores
 from rewards.sentence import reward_sentence
 
 HARMS, HELPS = 3.5, 6.5  # scores below harm and above help (paper 349); between them nothing is asked of anybody

@@ -8,7 +8,7 @@ import numpy as np
 
 from envs.contracts import answers_fault
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, JudgeUnavailable
-from judges.screen import Screen, Screened
+from judges.screening.screen import Screen, Screened
 
 
 def screened(judge: Judge) -> Screened:
@@ -29,7 +29,7 @@ def charges(screen: Screen, judgements: Sequence[Judgement]) -> np.ndarray:
 @cache
 def default_screen() -> Screen:
     """One for all environments of a process; it reads the embedding judge's list of words and loads no weights."""
-    from judges.minilm import known_words  # only who judges loads a tokenizer
+    from judges.offline.minilm import known_words  # only who judges loads a tokenizer
 
     try:
         return Screen(known_words())

@@ -75,7 +75,7 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Violation:
-    """Something a reply must not do, found by the screen (judges/screen.py): reported, charged by a part of the reward of
+    """Something a reply must not do, found by the screen (judges/screening/screen.py): reported, charged by a part of the reward of
     its own, never silently rescored.
 
     kind: a row of configs/judges/violations.csv. evidence: the words or the count that show it, for a reader.

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from client_graph.names import DIMENSIONS
-from judges.explain import STRONG, WEAK
+from judges.assessment.session import SessionEvaluation
+from judges.offline.explain import STRONG, WEAK
 from judges.protocol import Exchange, JudgeFailure, Judgement
-from judges.screen import ViolationRow
-from judges.session import SessionEvaluation
+from judges.screening.screen import ViolationRow
 
 WORDS = 230  # characters of a speech that are shown
 REASON = 300  # of a reason

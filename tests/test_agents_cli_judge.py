@@ -11,11 +11,11 @@ import pytest
 from agents import cli, judges
 from agents.judges import Chosen, choose_judge
 from client_graph.names import DIMENSIONS
-from judges.calibrating import Calibration
-from judges.minilm import SentenceEncoder
+from judges.calibration.run import Calibration
+from judges.offline.minilm import SentenceEncoder
 from judges.pairs import read_pairs
 from judges.protocol import Exchange, JudgeFailure, JudgeUnavailable
-from judges.screen import Screened
+from judges.screening.screen import Screened
 from judges.scripted import ScriptedJudge
 
 EXAMPLE = Path("docs/example_session.json")
@@ -129,8 +129,8 @@ def test_a_quick_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_whole_calibration_is_kept_and_quoted(
     scripted: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("judges.calibration_picture.write_picture", lambda path, found: None)  # drawn in the test above
-    monkeypatch.setattr("judges.calibration_file.SHIPPED", tmp_path / "kept")
+    monkeypatch.setattr("judges.calibration.picture.write_picture", lambda path, found: None)  # drawn in the test above
+    monkeypatch.setattr("judges.calibration.file.SHIPPED", tmp_path / "kept")
     ran(capsys, "calibrate-judge", "--judge", "one", "--judge", "one", "--write", tmp_path, "--keep")
     assert scripted == ["one"]  # asked for twice, measured once
     assert set(json.loads((tmp_path / "scripted.json").read_text())) >= set(Calibration.__dataclass_fields__)

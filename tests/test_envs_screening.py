@@ -21,7 +21,7 @@ from envs.session import SessionEnv
 from envs.session_vector import SessionVectorEnv
 from envs.treatment import TreatmentEnv
 from judges.protocol import Exchange, JudgeFailure, Judgement, JudgeUnavailable, Violation
-from judges.screen import Screen, Screened
+from judges.screening.screen import Screen, Screened
 from judges.scripted import ScriptedJudge
 from rewards.settings import RewardSettings
 
@@ -171,7 +171,7 @@ def test_without_the_list_of_words_the_screen_says_so_and_works(monkeypatch: pyt
     def missing() -> frozenset[str]:
         raise JudgeUnavailable("no wheel")
 
-    monkeypatch.setattr("judges.minilm.known_words", missing)
+    monkeypatch.setattr("judges.offline.minilm.known_words", missing)
     screening.default_screen.cache_clear()
     try:
         with pytest.warns(UserWarning, match="no wheel"):

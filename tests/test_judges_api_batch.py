@@ -14,8 +14,8 @@ from judges.api.judge import AnthropicJudge
 from judges.api.ledger import Usage
 from judges.api.settings import AnthropicJudgeConfig, Prices
 from judges.api.views import ApiJudgement
+from judges.assessment.session import summarise_session
 from judges.protocol import Exchange, JudgeUnavailable
-from judges.session import summarise_session
 
 SESSION = [Exchange(f"client {i}", "", f"reply {i:02d}") for i in range(4)]
 PRICES = Prices(input=1.0, output=10.0, cache_write=2.0, cache_read=0.1, batch_factor=0.5)

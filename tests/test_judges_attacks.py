@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_graph.tables import TableError
-from judges.attacks import RULES, Attempt, attacks, attempts, dialogues
-from judges.examples import read_examples
-from judges.features import words
 from judges.language_model import prompt
+from judges.offline.examples import read_examples
+from judges.offline.features import words
 from judges.protocol import Exchange, Judgement, Turn
-from judges.screen import SILENCE, Screen, Screened
+from judges.screening.attacks import RULES, Attempt, attacks, attempts, dialogues
+from judges.screening.screen import SILENCE, Screen, Screened
 from judges.scripted import ScriptedJudge
 from judges.templates import fenced
 

@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from client_graph.names import DIMENSIONS
-from judges.calibrating import Calibration, LeftOut, agreements, calibrate
-from judges.calibration import Share
-from judges.calibration_file import file_name, known_error, write_calibration
-from judges.calibration_picture import write_picture
-from judges.calibration_tables import tables
+from judges.calibration.file import file_name, known_error, write_calibration
+from judges.calibration.measures import Share
+from judges.calibration.picture import write_picture
+from judges.calibration.run import Calibration, LeftOut, agreements, calibrate
+from judges.calibration.tables import tables
 from judges.pairs import Pair, read_pairs
 from judges.protocol import Assessment, Exchange, JudgeFailure, Judgement
 from judges.scripted import ScriptedJudge

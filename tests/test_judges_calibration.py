@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from client_graph.names import DIMENSIONS
-from judges.calibration import (
+from judges.calibration.measures import (
     Share,
     accuracy,
     agreement,

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_graph.tables import TableError
-from judges.confabulation import confabulated, load_details
 from judges.protocol import Exchange, Turn
 from judges.rubric import JUDGE_CONFIGS
+from judges.screening.confabulation import confabulated, load_details
 
 CLIENT = "I can't sleep. I keep going over what she said."
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from client_graph.names import DIMENSIONS
-from judges.attacks import dialogues
-from judges.embedding import EmbeddingJudge, EmbeddingJudgeConfig
-from judges.examples import read_examples
-from judges.fit import sigmoid
-from judges.minilm import SentenceEncoder
+from judges.offline.embedding import EmbeddingJudge, EmbeddingJudgeConfig
+from judges.offline.examples import read_examples
+from judges.offline.fit import sigmoid
+from judges.offline.minilm import SentenceEncoder
 from judges.pairs import DECENT_POOR, PAIRS, read_pairs
 from judges.protocol import Exchange, JudgeFailure, Judgement, Turn
+from judges.screening.attacks import dialogues
 
 CLIENT = "It's been six years and I still set her alarm clock every night."
 COLLAPSE = "Your voice is there, and I can feel it. I can see it. I can feel it. You can. I can."

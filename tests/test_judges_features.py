@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from judges.examples import read_examples
-from judges.features import (
+from judges.offline.examples import read_examples
+from judges.offline.features import (
     FEATURES,
     broken_grammar,
     content,
@@ -22,8 +22,8 @@ from judges.features import (
     unknown,
     words,
 )
-from judges.gate import LIMITS, factor, findings, language_gate
-from judges.lexicon import FIRST_PERSON, FUNCTION_WORDS
+from judges.offline.gate import LIMITS, factor, findings, language_gate
+from judges.offline.lexicon import FIRST_PERSON, FUNCTION_WORDS
 from judges.protocol import Exchange, Turn
 
 # Every word of the authored replies above the poorest: what the tokenizer knows is tested with the real one.

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from judges.features import FEATURES
-from judges.fit import kernel, logit, sigmoid
-from judges.fit_cache import load_arrays, save_arrays
-from judges.minilm import READ, WIDTH
-from judges.relevance import RELEVANCE
-from judges.ridge import kernel_ridge
+from judges.offline.features import FEATURES
+from judges.offline.fit import kernel, logit, sigmoid
+from judges.offline.fit_cache import load_arrays, save_arrays
+from judges.offline.minilm import READ, WIDTH
+from judges.offline.relevance import RELEVANCE
+from judges.offline.ridge import kernel_ridge
 
 NAMES = frozenset(["a", "b"])
 ARRAYS = {"a": np.arange(6.0).reshape(2, 3), "b": np.array([1, 2])}

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from judges.blas import one_thread
-from judges.minilm import MOST_TOKENS, SentenceEncoder, _gelu
+from judges.offline.blas import one_thread
+from judges.offline.minilm import MOST_TOKENS, SentenceEncoder, _gelu
 from judges.protocol import JudgeUnavailable
 
 # The likenesses the model's own page shows for "That is a happy person" (all-MiniLM-L6-v2).
@@ -79,7 +79,7 @@ def test_missing_and_damaged_files_are_clear_errors(tmp_path: Path) -> None:
 
 
 def test_the_number_of_threads_is_put_back() -> None:
-    from judges.blas import _openblas
+    from judges.offline.blas import _openblas
 
     control = _openblas()
     if control is None:

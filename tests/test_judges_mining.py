@@ -9,9 +9,9 @@ import pytest
 
 from client_graph.names import DIMENSIONS
 from client_graph.tables import TableError
-from judges.examples import EXAMPLES, read_examples
-from judges.mined_table import unscored, write_examples, write_finds
-from judges.mining import Find, Said, mine
+from judges.calibration.mined_table import unscored, write_examples, write_finds
+from judges.calibration.mining import Find, Said, mine
+from judges.offline.examples import EXAMPLES, read_examples
 from judges.protocol import Exchange, Violation
 
 GOOD = "You carried that alone for a long time. What was it like to put it down here?"

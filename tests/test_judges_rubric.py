@@ -7,7 +7,7 @@ import pytest
 
 from client_graph.names import DIMENSIONS
 from client_graph.tables import TableError
-from judges.examples import EXAMPLES, read_examples
+from judges.offline.examples import EXAMPLES, read_examples
 from judges.rubric import JUDGE_CONFIGS, PERSONAS, persona, prompt_text, rubric
 
 

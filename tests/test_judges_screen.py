@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client_graph.tables import TableError
-from judges.examples import read_examples
-from judges.features import words
+from judges.offline.examples import read_examples
+from judges.offline.features import words
 from judges.protocol import Exchange, JudgeFailure, Turn, Violation
 from judges.rubric import JUDGE_CONFIGS
-from judges.screen import MOST_EVIDENCE, Screen, Screened, load_screen_tables, screen
-from judges.screen_signs import SIGNS
+from judges.screening.screen import MOST_EVIDENCE, Screen, Screened, load_screen_tables, screen
+from judges.screening.signs import SIGNS
 from judges.scripted import ScriptedJudge
 
 EXAMPLES = read_examples()
@@ -244,7 +244,9 @@ def test_a_decent_reply_has_no_violation() -> None:
 def test_every_sign_and_pattern_has_a_weight_and_every_kind_is_tried_here() -> None:
     tables = load_screen_tables()
     assert set(tables.weights) == set(FOUND) | {"repeated_turn", "confabulation", "unlikely"}  # the last is a model's
-    assert {pattern.kind for pattern in tables.reply} | set(SIGNS) | {"confabulation", "unlikely"} == set(tables.weights)
+    assert {pattern.kind for pattern in tables.reply} | set(SIGNS) | {"confabulation", "unlikely"} == set(
+        tables.weights
+    )
     assert all(0 < weight <= 1 for weight in tables.weights.values())
 
 

@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 
 from client_graph.names import DIMENSIONS
 from client_graph.stance import RUPTURE
-from judges import session_text
-from judges.protocol import Assessment, Exchange, JudgeError, JudgeFailure, Judgement, Violation
-from judges.rubric import rubric
-from judges.scripted import ScriptedJudge
-from judges.session import (
+from judges.assessment import session_text
+from judges.assessment.session import (
     SessionEvaluation,
     judge_full_session,
     session_prompt,
@@ -23,7 +20,10 @@ from judges.session import (
     summarise_session,
     written_by,
 )
-from judges.session_text import ERRATIC, HARMS, HELPS, SUSTAINED, TURNED, turning_point
+from judges.assessment.session_text import ERRATIC, HARMS, HELPS, SUSTAINED, TURNED, turning_point
+from judges.protocol import Assessment, Exchange, JudgeError, JudgeFailure, Judgement, Violation
+from judges.rubric import rubric
+from judges.scripted import ScriptedJudge
 
 RISING = [[2.0] * 12, [8.0] + [4.0] * 11, [5.0] + [6.0] * 11]
 SCORE = st.sampled_from((0.0, 3.5, 6.5, 10.0)) | st.floats(0.0, 10.0)

@@ -6,9 +6,9 @@ import numpy as np
 from rich.console import Console
 
 from client_graph.names import DIMENSIONS
+from judges.assessment.session import judge_full_session
 from judges.protocol import Assessment, Exchange, JudgeFailure, Judgement, Turn, Violation
-from judges.screen import ViolationRow
-from judges.session import judge_full_session
+from judges.screening.screen import ViolationRow
 from judges.sheet import cut, print_sheet, spark
 
 TALK = [

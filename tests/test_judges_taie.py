@@ -17,9 +17,7 @@ from client_graph.state import ClientState
 from client_graph.tables import TableError
 from client_graph.testing import node, plain_catalog, scores, states
 from client_graph.turn import advance
-from judges.protocol import Exchange, JudgeFailure
-from judges.rubric import JUDGE_CONFIGS
-from judges.taie_assessment import (
+from judges.assessment.taie import (
     ADVISED,
     LATEST,
     STILL,
@@ -29,7 +27,9 @@ from judges.taie_assessment import (
     taie_prompt,
     with_writing,
 )
-from judges.taie_tables import TRENDS, taie_tables
+from judges.assessment.taie_tables import TRENDS, taie_tables
+from judges.protocol import Exchange, JudgeFailure
+from judges.rubric import JUDGE_CONFIGS
 
 CATALOG = load_catalog()
 TEXTS = taie_tables()

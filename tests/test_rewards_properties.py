@@ -10,7 +10,7 @@ from test_rewards_parts import judged, report
 from benchmarks.reward_landscape import ATTACK, DECENT, REPLIES, best_scores, points, session_points, turn_points
 from client_graph.names import DIMENSIONS
 from client_graph.turn import TurnReport
-from judges.screen import load_screen_tables
+from judges.screening.screen import load_screen_tables
 from rewards.parts import (
     RewardParts,
     stage_composite,

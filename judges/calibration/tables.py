@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table as RichTable
 
 from client_graph.names import DIMENSIONS
-from judges.calibrating import Calibration, agreements
-from judges.calibration import Share, mean_off_diagonal
+from judges.calibration.measures import Share, mean_off_diagonal
+from judges.calibration.run import Calibration, agreements
 
 ROUNDING = 1e-9  # points: the mean of equal numbers may differ from them by so much
 

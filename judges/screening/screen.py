@@ -1,7 +1,7 @@
 """The screen: what a reply must not do, found by rules, without a model, before anybody counts its score.
 
-    violations = patterns (configs/judges/screen_patterns.csv) + counted signs (judges/screen_signs.py)
-                 + unsupported details (judges/confabulation.py)
+    violations = patterns (configs/judges/screen_patterns.csv) + counted signs (judges/screening/signs.py)
+                 + unsupported details (judges/screening/confabulation.py)
 
 A violation is reported and charged by a part of the reward of its own; the scores stay as the judge gave them. What the
 client says to the judge is not shown to the judge: nobody's score may move by it. English only.
@@ -18,11 +18,11 @@ from typing import Literal
 from pydantic import Field
 
 from client_graph.tables import Row, TableError, line_of, read_table
-from judges.confabulation import confabulated
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn, Violation
 from judges.rubric import JUDGE_CONFIGS
-from judges.screen_signs import SIGNS, Scene
-from judges.speech import Speech, read, sentence_spans
+from judges.screening.confabulation import confabulated
+from judges.screening.signs import SIGNS, Scene
+from judges.screening.speech import Speech, read, sentence_spans
 
 REMEMBERED = 4096  # texts whose address to a judge is known already
 MOST_EVIDENCE = 80  # characters of evidence

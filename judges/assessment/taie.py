@@ -20,9 +20,9 @@ from client_graph.names import AXES
 from client_graph.settings import ClientSettings
 from client_graph.state import ASSESSMENTS, ClientState
 from client_graph.taie import axis_trend, transformation
+from judges.assessment.taie_tables import TRENDS, RealmRow, TaieTables, taie_tables
 from judges.protocol import Exchange, JudgeFailure
 from judges.rubric import prompt_text
-from judges.taie_tables import TRENDS, RealmRow, TaieTables, taie_tables
 from judges.templates import fenced, filled
 from judges.writer import Writer
 

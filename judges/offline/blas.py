@@ -32,7 +32,7 @@ def one_thread() -> Iterator[None]:
 
 
 def known_blas() -> bool:
-    """Whether NumPy multiplies with its own OpenBLAS, whose rows do not depend on their neighbours (judges/minilm.py)."""
+    """Whether NumPy multiplies with its own OpenBLAS, whose rows do not depend on their neighbours (judges/offline/minilm.py)."""
     return _openblas() is not None
 
 

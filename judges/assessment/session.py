@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from judges.assessment.session_text import Sentence, sentences
 from judges.protocol import Exchange, JudgeError, JudgeFailure, Judgement
 from judges.rubric import prompt_text
-from judges.session_text import Sentence, sentences
 from judges.templates import fenced, filled
 from judges.writer import Writer
 

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from client_graph.names import DIMENSIONS
-from judges.blas import one_thread
-from judges.examples import EXAMPLES, Examples, example_files, read_examples
-from judges.features import FEATURES, features
-from judges.fit_cache import load_arrays, save_arrays
-from judges.minilm import READ, WIDTH, SentenceEncoder
+from judges.offline.blas import one_thread
+from judges.offline.examples import EXAMPLES, Examples, example_files, read_examples
+from judges.offline.features import FEATURES, features
+from judges.offline.fit_cache import load_arrays, save_arrays
+from judges.offline.minilm import READ, WIDTH, SentenceEncoder
+from judges.offline.relevance import RELEVANCE, relevance
+from judges.offline.ridge import Ridge, kernel_ridge
 from judges.protocol import Exchange
-from judges.relevance import RELEVANCE, relevance
-from judges.ridge import Ridge, kernel_ridge
 
 _log = logging.getLogger(__name__)
 # Least score a fit aims at: the logit of 0 is minus infinity. 0.3 is nearer to 0 than to any other authored score.

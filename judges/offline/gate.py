@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from judges.features import FEATURES
+from judges.offline.features import FEATURES
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from client_graph.files import write_whole
 from client_graph.names import DIMENSIONS
-from judges.calibrating import Calibration
-from judges.calibration import agreement
+from judges.calibration.measures import agreement
+from judges.calibration.run import Calibration
 
 INK, QUIET, FAINT = "#222222", "#777777", "#E8E8E8"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito 2008: told apart without red or green

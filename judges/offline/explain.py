@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from client_graph.names import DIMENSIONS
-from judges.examples import Examples
+from judges.offline.examples import Examples
 from judges.protocol import Assessment
 from judges.rubric import rubric
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
 
-from judges.features import broken_grammar, overlap, repetition, words
-from judges.lexicon import FIRST_PERSON, FUNCTION_WORDS, SECOND_PERSON, STOCK_PHRASES
+from judges.offline.features import broken_grammar, overlap, repetition, words
+from judges.offline.lexicon import FIRST_PERSON, FUNCTION_WORDS, SECOND_PERSON, STOCK_PHRASES
 from judges.protocol import Exchange
-from judges.speech import Speech, mixed_words, read, visible
+from judges.screening.speech import Speech, mixed_words, read, visible
 
 LONGEST_REPLY = 150  # words; nearly four times the longest good authored reply
 LONGEST_WORD = 24  # letters

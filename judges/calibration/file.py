@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from client_graph.files import write_whole
-from judges.calibrating import Calibration
-from judges.calibration import Share
-from judges.examples import example_files
+from judges.calibration.measures import Share
+from judges.calibration.run import Calibration
+from judges.offline.examples import example_files
 from judges.pairs import PAIRS
 from judges.rubric import JUDGE_CONFIGS
 

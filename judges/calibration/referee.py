@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from judges.fit import sigmoid
-from judges.minilm import SentenceEncoder
+from judges.offline.fit import sigmoid
+from judges.offline.minilm import SentenceEncoder
 from judges.pairs import Pair, read_pairs
 
 LAYERS = (1, 3, 5)

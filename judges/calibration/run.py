@@ -1,6 +1,6 @@
 """Put a judge through its calibration: the held-out pairs, repeats, other punctuation, other clients, left-out examples.
 
-    icarus calibrate-judge        prints it; judges/calibration.py has the mathematics
+    icarus calibrate-judge        prints it; judges/calibration/measures.py has the mathematics
 
 No judge learns from the pairs. What the measures cannot tell: whether the people who wrote the pairs were right.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from client_graph.names import DIMENSIONS
-from judges.calibration import (
+from judges.calibration.measures import (
     Accuracy,
     Agreement,
     Discrimination,
@@ -34,8 +34,8 @@ from judges.calibration import (
     spread,
     swap,
 )
-from judges.examples import EXAMPLES, Examples, read_examples
-from judges.mined_table import write_examples
+from judges.calibration.mined_table import write_examples
+from judges.offline.examples import EXAMPLES, Examples, read_examples
 from judges.pairs import Pair, read_pairs
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement
 

@@ -1,0 +1,1 @@
+"""The default judge: sentence vectors and counted features against authored examples, no language model, no key."""
