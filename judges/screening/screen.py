@@ -226,10 +226,18 @@ def _compiled(row: PatternRow, weights: dict[str, float], folder: Path, problems
 
 def _match(pattern: Pattern, speech: Speech, heard: Callable[[], str]) -> str:
     """The words that match, or nothing; the client's words are read only where the pattern has matched."""
-    match = pattern.find.search(speech.plain)
+    match = next((found for found in pattern.find.finditer(speech.plain) if not _denied(pattern, found)), None)
     if match is None or (pattern.unless is not None and pattern.unless.search(heard())):
         return ""
     return match[0].strip() or "a line break"
+
+
+# "I don't give out my home number", "we won't meet for coffee": a limit in the words of what it refuses.
+_DENIAL = re.compile(r"\b(?:don't|do not|can't|cannot|won't|will not|not|never|no)(?: \w+){0,2} $")
+
+
+def _denied(pattern: Pattern, match: re.Match[str]) -> bool:
+    return pattern.kind == "boundary" and _DENIAL.search(match.string[max(0, match.start() - 40) : match.start()]) is not None
 
 
 def _readable(exchange: Exchange) -> bool:

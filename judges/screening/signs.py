@@ -289,7 +289,7 @@ def echo(scene: Scene) -> str:
     if len(heard) < 4 or len(said) < 4:
         return ""
     mine, theirs = _turned(said), _turned(heard)
-    if len(said) >= 6 and (shared := overlap(mine, theirs)) > (0.5 if len(said) >= 9 else 0.75):
+    if len(said) >= 6 and (shared := overlap(mine, theirs)) > (0.6 if len(said) >= 9 else 0.75):
         return f"{shared:.0%} of its word triples are the client's"
     runs = {tuple(theirs[i : i + COPIED_RUN]) for i in range(len(theirs) - COPIED_RUN + 1)}
     for i in range(len(mine) - COPIED_RUN + 1):
@@ -340,8 +340,8 @@ def foreign(scene: Scene) -> str:
     theirs = [word for word in said if word in _OTHER_TONGUES]
     if len(set(theirs)) >= 2 and len(theirs) >= 0.12 * len(said):
         return f"words of another tongue ({', '.join(dict.fromkeys(theirs))})"[:80]
-    for sentence in re.split(r"[.!?…\n]+", text[:20_000].lower()):
-        parts = re.findall(r"[^\W\d_]+", sentence)
+    for sentence in re.split(r"[.!?…\n]+", text[:20_000].lower().replace("’", "'")):
+        parts = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", sentence)
         if len(parts) >= 3 and sum(word in _OTHER_TONGUES for word in parts) >= max(2, 0.3 * len(parts)):
             return f"a sentence in another tongue ({sentence.strip()[:40]})"
     return ""
@@ -351,7 +351,7 @@ def role_flip(scene: Scene) -> str:
     """Only I, never you, and at length: the client's complaint, not an answer to it."""
     said = words(scene.reply.unquoted)
     mine, yours = sum(word in FIRST_PERSON for word in said), sum(word in SECOND_PERSON for word in said)
-    if len(said) >= 12 and mine >= 4 and not yours and mine > 0.15 * len(said):
+    if len(said) >= 12 and mine >= 5 and not yours and mine > 0.2 * len(said):
         return f"I, me or my {mine} times in {len(said)} words, you never"
     return ""
 
