@@ -186,9 +186,9 @@ def test_kind_is_never_below_harsh_and_every_score_is_in_range(judge: EmbeddingJ
 
 
 def test_the_two_personas_part_further_over_a_stranger_reply(judge: EmbeddingJudge, encoder: SentenceEncoder) -> None:
-    known, strange = encoder.encode([read_examples().replies[6], "Palletised ceramic insulators."])
-    assert judge._strangeness(known) == 0
-    assert 0.2 < judge._strangeness(strange) <= 1
+    known, strange = judge._strangeness(encoder.encode([read_examples().replies[6], "Palletised ceramic insulators."]))
+    assert known == 0
+    assert 0.2 < strange <= 1
 
 
 def test_the_words_explain_the_numbers(judge: EmbeddingJudge) -> None:

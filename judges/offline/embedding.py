@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from judges.offline.blas import one_thread
 from judges.offline.examples import EXAMPLES
-from judges.offline.explain import Evidence, assessment
+from judges.offline.explain import assessment, evidence_of
 from judges.offline.features import features
 from judges.offline.fit import cached_fit, sigmoid
 from judges.offline.gate import findings, language_gate
@@ -73,20 +73,21 @@ class EmbeddingJudge:
     def _judged(self, exchanges: Sequence[Exchange]) -> Iterator[Judgement]:
         if not exchanges:
             return
-        clients = self._encoder.encode([exchange.client for exchange in exchanges])
-        replies = self._encoder.layers([exchange.therapist for exchange in exchanges])
-        counted = np.stack([features(exchange, self._vocabulary) for exchange in exchanges])
+        # At least two, the first one twice: an exchange's bits must not depend on whether it is alone (judges/offline/fit.py).
+        asked = exchanges if len(exchanges) > 1 else [*exchanges, *exchanges]
+        layers = self._encoder.layers([e.client for e in asked] + [e.therapist for e in asked])
+        clients, replies = np.ascontiguousarray(layers[: len(asked), -1]), layers[len(asked) :]
+        counted = np.stack([features(exchange, self._vocabulary) for exchange in asked])
         with one_thread():
             likeness = self.fit.likeness(clients, replies, counted)
+            strange = self._strangeness(np.ascontiguousarray(replies[:, -1]))
             for i in range(len(exchanges)):
-                yield self._judgement(likeness[i], replies[i, -1], counted[i])
+                yield self._judgement(likeness[i], float(strange[i]), counted[i])
 
-    def _judgement(self, likeness: np.ndarray, reply: np.ndarray, counted: np.ndarray) -> Judgement:
-        z, u = self.fit.logits(likeness), self.config.doubt * self.fit.error * (1.0 + self._strangeness(reply))
+    def _judgement(self, likeness: np.ndarray, strangeness: float, counted: np.ndarray) -> Judgement:
+        z, u = self.fit.logits(likeness), self.config.doubt * self.fit.error * (1.0 + strangeness)
         gate = language_gate(counted)
-        evidence = Evidence(
-            self.fit.contributions(likeness), self.fit.replies, self.fit.scores, gate, tuple(findings(counted))
-        )
+        evidence = evidence_of(self.fit, likeness, gate, findings(counted))
         kind = 10 * gate * sigmoid(z + u)
         harsh = 10 * gate * sigmoid(z - u - self.config.harsh_extra)
         return Judgement(
@@ -95,10 +96,10 @@ class EmbeddingJudge:
             error=10 * gate * (sigmoid(z + u) - sigmoid(z - u)) / 2,
         )
 
-    def _strangeness(self, reply: np.ndarray) -> float:
-        """How much farther than usual the nearest example is, in [0, 1]: 0 as near as the median, 1 unlike all."""
-        typical, nearest = float(self.fit.novelty[0]), float((self.fit.vectors @ reply).max())
-        return float(np.clip((1.0 - nearest - typical) / (1.0 - typical), 0.0, 1.0))
+    def _strangeness(self, replies: np.ndarray) -> np.ndarray:
+        """(q,) how much farther than usual the nearest example is, in [0, 1]: 0 as near as the median, 1 unlike all."""
+        typical = float(self.fit.novelty[0])
+        return np.clip((self.fit.distance(replies) - typical) / (1.0 - typical), 0.0, 1.0)
 
 
 def _unreadable(exchange: Exchange) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from client_graph.names import DIMENSIONS
 from judges.offline.examples import Examples
+from judges.offline.fit import Fit
 from judges.protocol import Assessment
 from judges.rubric import rubric
 
@@ -20,17 +21,30 @@ ADVICE = 3  # recommendations: the weakest dimensions
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What the scores were calculated from.
+    """What the scores were calculated from: for each dimension the fitted row that raised it most and the one that lowered it
+    most, (12,) each; the same for the mean; gate in [0, 1], and the findings that closed it, the worst first.
 
-    contributions: (m, 12) logits each fitted row added; replies (m,) the example in the row; scores (m, 12) its aim.
-    gate in [0, 1], and the findings that closed it, the worst first.
+    replies (m,) the example in each fitted row; scores (m, 12) its aim.
     """
 
-    contributions: np.ndarray
+    raised: np.ndarray
+    lowered: np.ndarray
+    spoke_for: int
+    against: int
     replies: np.ndarray
     scores: np.ndarray
     gate: float
     findings: tuple[str, ...]
+
+
+def evidence_of(fit: Fit, likeness: np.ndarray, gate: float, found: Sequence[str]) -> Evidence:
+    """The evidence of an exchange whose likeness to the fitted rows is (m,)."""
+    added = fit.contributions(likeness)
+    overall = added.sum(axis=0)
+    return Evidence(
+        added.argmax(axis=1), added.argmin(axis=1), int(overall.argmax()), int(overall.argmin()), fit.replies, fit.scores, gate,
+        tuple(found),
+    )  # fmt: skip
 
 
 def assessment(persona: str, scores: np.ndarray, evidence: Evidence, examples: Examples) -> Assessment:
@@ -45,8 +59,9 @@ def assessment(persona: str, scores: np.ndarray, evidence: Evidence, examples: E
 
 
 def _reason(dimension: int, score: float, evidence: Evidence, examples: Examples) -> str:
-    added = evidence.contributions[:, dimension]
-    raised, lowered = (_like(int(row), dimension, evidence, examples) for row in (added.argmax(), added.argmin()))
+    raised, lowered = (
+        _like(int(rows[dimension]), dimension, evidence, examples) for rows in (evidence.raised, evidence.lowered)
+    )
     pulled = f"; pulled down to {evidence.gate:.0%} because {evidence.findings[0]}" if evidence.findings else ""
     return f"{DIMENSIONS[dimension]} {score:.1f}: raised by its likeness to {raised}, lowered by {lowered}{pulled}."
 
@@ -65,8 +80,7 @@ def _why(row: int, evidence: Evidence, examples: Examples) -> str:
 def _narrative(persona: str, scores: np.ndarray, evidence: Evidence, examples: Examples) -> str:
     order = np.argsort(scores, kind="stable")
     best, worst = (_names(order[::-1][:3], scores), _names(order[:3], scores))
-    overall = evidence.contributions.mean(axis=1)
-    spoke_for, against = (_why(int(row), evidence, examples) for row in (overall.argmax(), overall.argmin()))
+    spoke_for, against = (_why(row, evidence, examples) for row in (evidence.spoke_for, evidence.against))
     likeness = f"Likeness that spoke for it: {spoke_for}; against it: {against}."
     view = f"Given the benefit of the doubt: strongest in {best}; next to grow, {worst}."
     if persona == "harsh":

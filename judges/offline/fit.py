@@ -74,22 +74,25 @@ class Fit:
     novelty: np.ndarray
 
     def likeness(self, clients: np.ndarray, replies: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(q, m) float64: k of q exchanges with every row; clients (q, 384), replies (q, 3, 384), counted (q, 18).
+        """(q, m) float32: k of q >= 2 exchanges with every row; clients (q, 384), replies (q, 3, 384), counted (q, 18).
 
-        An exchange has the bits it has alone: with one row NumPy would take another product, so there are always two.
+        An exchange has the bits it has alone: from two rows on NumPy takes one product for all.
         """
-        at_least_two = np.arange(max(2, len(clients))) % len(clients)
-        seen = np.stack([_seen(clients[i], replies[i], counted[i], self.bank) for i in range(len(clients))])
-        rows = _standardised(seen, self.mean, self.sd)[at_least_two]
-        return kernel(rows, clients[at_least_two], self.rows, self.clients, self.width)[: len(clients)]
+        rows = _standardised(_seen(clients, replies, counted, self.bank), self.mean, self.sd).astype(np.float32)
+        return kernel(rows, clients, self.rows, self.clients, self.width)
+
+    def distance(self, replies: np.ndarray) -> np.ndarray:
+        """(q,) 1 - cos to the nearest example; replies (q >= 2, 384)."""
+        nearest: np.ndarray = 1.0 - (replies @ self.vectors.T).max(axis=1)
+        return nearest
 
     def contributions(self, likeness: np.ndarray) -> np.ndarray:
-        """(m, 12) logits that each row adds to one exchange whose `likeness` to the rows is (m,)."""
-        return likeness[:, None] * self.duals
+        """(12, m) logits that each row adds to one exchange whose `likeness` to the rows is (m,)."""
+        return likeness * self.duals.T
 
     def logits(self, likeness: np.ndarray) -> np.ndarray:
         """(12,) of one exchange."""
-        logits: np.ndarray = likeness @ self.duals + self.bias
+        logits: np.ndarray = likeness.astype(np.float64) @ self.duals + self.bias
         return logits
 
 
@@ -98,8 +101,8 @@ def kernel(
 ) -> np.ndarray:
     """(q, m): k of `rows` (q, columns) said to `clients` (q, 384) with `others` (m, columns) said to theirs (m, 384)."""
     layers = len(READ) * WIDTH
-    product = rows @ others.T
     product_of_layers = rows[:, :layers] @ others[:, :layers].T
+    product = product_of_layers + rows[:, layers:] @ others[:, layers:].T
     near = _near(product, rows, others, width[0])
     near_layers = _near(product_of_layers, rows[:, :layers], others[:, :layers], width[1])
     same_client = np.maximum(clients @ their_clients.T, 0.0) ** 2
@@ -110,7 +113,7 @@ def kernel(
 def _near(product: np.ndarray, rows: np.ndarray, others: np.ndarray, width: float) -> np.ndarray:
     lengths, theirs = (np.einsum("nd,nd->n", part, part) for part in (rows, others))
     distance = lengths[:, None] + theirs - 2.0 * product
-    near: np.ndarray = np.exp(-NARROW / width * np.maximum(distance, 0.0))
+    near: np.ndarray = np.exp(-NARROW / float(width) * np.maximum(distance, 0.0))
     return near
 
 
@@ -146,8 +149,8 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     equated = shift + stretch * plain
     duals = ridge.duals * stretch
     return Fit(
-        rows=data.rows,
-        clients=data.clients,
+        rows=data.rows.astype(np.float32),
+        clients=data.clients.astype(np.float32),
         duals=duals,
         bias=BIAS * duals.sum(axis=0) + shift,
         width=data.width,
@@ -173,8 +176,7 @@ class TrainingData:
         said_to = np.array([place[client] for client in examples.clients])
         layers = encoder.layers(examples.replies)
         self.bank, self.vectors = encoder.encode(self.names), np.ascontiguousarray(layers[:, -1])
-        own = np.stack([relevance(v, self.bank[k], self.bank) for v, k in zip(self.vectors, said_to, strict=True)])
-        answers = own[:, RELEVANCE.index("answers")]
+        answers = relevance(self.vectors, self.bank[said_to], self.bank)[:, RELEVANCE.index("answers")]
         meant = np.flatnonzero((examples.scores.mean(axis=1) >= GOOD) & (answers >= PARTICULAR))
         self.authored = len(said_to)
         self.reply_of = np.concatenate([np.arange(self.authored), meant])
@@ -183,9 +185,8 @@ class TrainingData:
         self.scores = np.concatenate([examples.scores, np.minimum(examples.scores[meant], MISMATCH)])
         self.targets = logit(self.scores)
         self.clients = self.bank[self.shown].astype(np.float64)
-        counted = self._counted(encoder.vocabulary(), examples)
-        pairs = zip(self.shown, self.reply_of, counted, strict=True)
-        seen = np.stack([_seen(self.bank[client], layers[reply], row, self.bank) for client, reply, row in pairs])
+        counted = np.stack(self._counted(encoder.vocabulary(), examples))
+        seen = _seen(self.bank[self.shown], layers[self.reply_of], counted, self.bank)
         self.mean, spread = seen.mean(axis=0), seen.std(axis=0)
         self.sd = np.where(spread > 0, spread, 1.0)  # a feature no example shows earns weight 0
         self.rows = _standardised(seen, self.mean, self.sd)
@@ -232,9 +233,10 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _seen(client: np.ndarray, reply: np.ndarray, counted: np.ndarray, bank: np.ndarray) -> np.ndarray:
-    """(columns,) of one exchange before standardising; client (384,), reply (3, 384), counted (18,), bank (k, 384)."""
-    return np.concatenate([reply.ravel(), counted, relevance(reply[-1], client, bank)])
+def _seen(clients: np.ndarray, replies: np.ndarray, counted: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """(q, columns) before standardising; clients (q, 384), replies (q, 3, 384), counted (q, 18), bank (k, 384)."""
+    flat = replies.reshape(len(replies), -1)
+    return np.concatenate([flat, counted, relevance(replies[:, -1], clients, bank)], axis=1)
 
 
 def _standardised(seen: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:

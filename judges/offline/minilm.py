@@ -35,7 +35,7 @@ MOST_TOKENS = 256  # the length the encoder was trained for; a longer text is cu
 LAYER_NORM_EPS = 1e-12
 READ = (2, 4, 6)  # the layers whose means `layers` returns, unless others are asked for
 CACHED_TEXTS = 4096  # 4.6 kB each
-BLOCK = 512  # tokens that are multiplied at once
+BLOCK = 256  # tokens that are multiplied at once
 STRIP = 16  # rows of a block that pass through the activation at once
 
 
@@ -162,7 +162,8 @@ def _attended(qkv: np.ndarray) -> np.ndarray:
 
 
 def _linear(x: np.ndarray, dense: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    y: np.ndarray = x @ dense[0] + dense[1]
+    y: np.ndarray = x @ dense[0]
+    y += dense[1]
     return y
 
 

@@ -12,20 +12,21 @@ import numpy as np
 RELEVANCE = ("likeness", "answers", "elsewhere", "particular", "share")
 
 
-def relevance(reply: np.ndarray, client: np.ndarray, bank: np.ndarray) -> np.ndarray:
-    """(5,) float64 in the order of RELEVANCE; reply and client (width,), bank (n >= 2, width), all of length 1.
+SAME = 1 - 1e-6  # a cosine from which the client's own words stand in the bank
 
-    The client's own words, where they stand in the bank, are left out of it.
+
+def relevance(replies: np.ndarray, clients: np.ndarray, bank: np.ndarray) -> np.ndarray:
+    """(q, 5) float64 in the order of RELEVANCE; replies and clients (q, width), bank (n >= 3, width), all of length 1.
+
+    The client's own words, where they stand in the bank, are left out of it. q >= 2, so that an exchange's bits do not
+    depend on what stands beside it: for a single row NumPy takes another product.
     """
-    others = bank[(bank != client).any(axis=1)].astype(np.float64) @ reply
-    likeness = float(client.astype(np.float64) @ reply)
-    particular = float(others.std())
-    return np.array(
-        [
-            likeness,
-            (likeness - float(others.mean())) / particular,
-            float(others.max()) - likeness,
-            particular,
-            float((others > likeness).mean()),
-        ]
-    )
+    each = (replies @ bank.T).astype(np.float64)
+    own = np.einsum("qd,qd->q", replies, clients, dtype=np.float64)[:, None]
+    there = clients @ bank.T < SAME
+    count = there.sum(axis=1, keepdims=True)
+    mean = np.where(there, each, 0.0).sum(axis=1, keepdims=True) / count
+    particular = np.sqrt(np.where(there, (each - mean) ** 2, 0.0).sum(axis=1, keepdims=True) / count)
+    nearest = np.where(there, each, -np.inf).max(axis=1, keepdims=True)
+    nearer = (there & (each > own)).sum(axis=1, keepdims=True) / count
+    return np.concatenate([own, (own - mean) / particular, nearest - own, particular, nearer], axis=1)

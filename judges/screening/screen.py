@@ -237,7 +237,10 @@ _DENIAL = re.compile(r"\b(?:don't|do not|can't|cannot|won't|will not|not|never|n
 
 
 def _denied(pattern: Pattern, match: re.Match[str]) -> bool:
-    return pattern.kind == "boundary" and _DENIAL.search(match.string[max(0, match.start() - 40) : match.start()]) is not None
+    return (
+        pattern.kind == "boundary"
+        and _DENIAL.search(match.string[max(0, match.start() - 40) : match.start()]) is not None
+    )
 
 
 def _readable(exchange: Exchange) -> bool:
