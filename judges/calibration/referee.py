@@ -13,24 +13,24 @@ import numpy as np
 
 from judges.offline.fit import sigmoid
 from judges.offline.minilm import SentenceEncoder
-from judges.pairs import Pair, read_pairs
+from judges.offline.ranking import bradley_terry
+from judges.pairs import DECENT_POOR, PAIRS, Pair, read_pairs
 
 LAYERS = (1, 3, 5)
 PENALTY = 30.0  # of the squared weights of standardised columns
-STEPS = 12  # Newton's; the logistic loss of 1,152 columns and a few hundred pairs settles in six
 
 
 class Referee:
     """Scores replies by the held-out pairs alone. Deterministic."""
 
     def __init__(self, pairs: Sequence[Pair] | None = None, encoder: SentenceEncoder | None = None) -> None:
-        self.pairs = tuple(pairs or read_pairs())
+        self.pairs = tuple(pairs or (*read_pairs(PAIRS), *read_pairs(DECENT_POOR)))
         self._encoder = encoder or SentenceEncoder(read=LAYERS)
         self._better = self._columns([pair.better for pair in self.pairs])
         self._worse = self._columns([pair.worse for pair in self.pairs])
         both = np.concatenate([self._better, self._worse])
         self._mean, self._sd = both.mean(axis=0), both.std(axis=0)
-        self._weights = _bradley_terry((self._better - self._worse) / self._sd)
+        self._weights = bradley_terry((self._better - self._worse) / self._sd, PENALTY)
 
     def scores(self, replies: Sequence[str]) -> np.ndarray:
         """(n,) float64 in [0, 10]."""
@@ -40,24 +40,8 @@ class Referee:
         """Share of pairs ranked rightly by a fit without them, in [0, 1]; the folds are every eighth pair."""
         apart = (self._better - self._worse) / self._sd
         fold = np.arange(len(apart)) % folds
-        right = [apart[fold == f] @ _bradley_terry(apart[fold != f]) > 0 for f in range(folds)]
+        right = [apart[fold == f] @ bradley_terry(apart[fold != f], PENALTY) > 0 for f in range(folds)]
         return float(np.concatenate(right).mean())
 
     def _columns(self, replies: Sequence[str]) -> np.ndarray:
         return self._encoder.layers(replies).reshape(len(replies), -1).astype(np.float64)
-
-
-def _bradley_terry(apart: np.ndarray) -> np.ndarray:
-    """(columns,) weights for differences (n, columns), better minus worse: ridge-penalised logistic regression.
-
-    In the space of the n differences, since there are more columns than pairs: w = apart^T a.
-    """
-    gram = apart @ apart.T
-    a = np.zeros(len(apart))
-    for _ in range(STEPS):
-        p = sigmoid(gram @ a)
-        curvature = np.maximum(p * (1 - p), 1e-9)
-        target = gram @ a + (1 - p) / curvature
-        a = np.linalg.solve(gram + PENALTY * np.diag(1 / curvature), target)
-    weights: np.ndarray = apart.T @ a
-    return weights

@@ -79,13 +79,16 @@ class EmbeddingJudge:
         clients, replies = np.ascontiguousarray(layers[: len(asked), -1]), layers[len(asked) :]
         counted = np.stack([features(exchange, self._vocabulary) for exchange in asked])
         with one_thread():
-            likeness = self.fit.likeness(clients, replies, counted)
+            columns = self.fit.columns(clients, replies, counted)
+            likeness = self.fit.likeness(columns, clients)
             strange = self._strangeness(np.ascontiguousarray(replies[:, -1]))
             for i in range(len(exchanges)):
-                yield self._judgement(likeness[i], float(strange[i]), counted[i])
+                yield self._judgement(likeness[i], columns[i], float(strange[i]), counted[i])
 
-    def _judgement(self, likeness: np.ndarray, strangeness: float, counted: np.ndarray) -> Judgement:
-        z, u = self.fit.logits(likeness), self.config.doubt * self.fit.error * (1.0 + strangeness)
+    def _judgement(
+        self, likeness: np.ndarray, columns: np.ndarray, strangeness: float, counted: np.ndarray
+    ) -> Judgement:
+        z, u = self.fit.logits(likeness, columns), self.config.doubt * self.fit.error * (1.0 + strangeness)
         gate = language_gate(counted)
         evidence = evidence_of(self.fit, likeness, gate, findings(counted))
         kind = 10 * gate * sigmoid(z + u)

