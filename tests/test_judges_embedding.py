@@ -4,8 +4,6 @@ The held-out pairs (configs/judges/pairs*.csv) were written without sight of a j
 since, while the judge was made, is how many it ranks rightly, never which; docs/judges.md says how often.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -86,18 +84,21 @@ def test_the_held_out_clients_and_replies_are_held_out() -> None:
     assert not long & set(examples.replies)
 
 
-@pytest.mark.parametrize(("path", "least"), [(DECENT_POOR, 0.90), (PAIRS, 0.85)])
-def test_held_out_pairs_are_ranked(judge: EmbeddingJudge, path: Path, least: float) -> None:
-    """The issue asks for 90 % of decent replies above poor ones; the other set was written to be harder."""
-    pairs = read_pairs(path)
-    better = composites(judge, [(pair.client, pair.better) for pair in pairs])
-    worse = composites(judge, [(pair.client, pair.worse) for pair in pairs])
-    assert (better > worse).mean() >= least
+def test_held_out_pairs_are_ranked(judge: EmbeddingJudge) -> None:
+    """The issue asks for 90 % of at least 120 pairs; there are 168 subtle and 144 plain ones."""
+    right = []
+    for path in (PAIRS, DECENT_POOR):
+        pairs = read_pairs(path)
+        better = composites(judge, [(pair.client, pair.better) for pair in pairs])
+        worse = composites(judge, [(pair.client, pair.worse) for pair in pairs])
+        right.append(better > worse)
+        assert right[-1].mean() >= 0.87, path
+    assert np.concatenate(right).mean() >= 0.9
 
 
 def test_where_one_dimension_fails_its_score_falls_furthest(judge: EmbeddingJudge) -> None:
     """Judged against what the dimension does in other pairs: some dimensions fall further than others whatever fails."""
-    pairs = read_pairs(PAIRS)
+    pairs = (*read_pairs(PAIRS), *read_pairs(DECENT_POOR))
     answers = judge.judge([Exchange(pair.client, "", reply) for pair in pairs for reply in (pair.better, pair.worse)])
     scores = np.array([answer.scores for answer in answers]).reshape(len(pairs), 2, len(DIMENSIONS))  # type: ignore[union-attr]
     gap = scores[:, 0] - scores[:, 1]

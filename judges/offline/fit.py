@@ -14,7 +14,7 @@ clients out.
 
 import hashlib
 import logging
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -119,14 +119,15 @@ class Fit:
     def logits(self, likeness: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """(12,) of one exchange with `likeness` (m,) and `columns` (columns,)."""
         p = likeness.astype(np.float64) @ self.duals + self.bias
-        return self.equated(p[None], np.array([columns @ self.direction]))[0]
+        return equated(p[None], np.array([columns @ self.direction]), self.level, self.stretch, self.shift)[0]
 
-    def equated(self, p: np.ndarray, ranked: np.ndarray) -> np.ndarray:
-        """(n, 12) logits from p (n, 12) and v x (n,)."""
-        mean = p.mean(axis=1)
-        level = self.level[0] * mean + self.level[1] * ranked + self.level[2]
-        logits: np.ndarray = self.shift + self.stretch * (level[:, None] + p - mean[:, None])
-        return logits
+
+def equated(p: np.ndarray, ranked: np.ndarray, level: np.ndarray, stretch: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """(n, 12) logits from p (n, 12) and v x (n,), by what `equating` found."""
+    mean = p.mean(axis=1)
+    overall = level[0] * mean + level[1] * ranked + level[2]
+    logits: np.ndarray = shift + stretch * (overall[:, None] + p - mean[:, None])
+    return logits
 
 
 def kernel(
@@ -178,7 +179,8 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     ranked = ranked_unseen(columns, data.pairs, data.shown[: data.authored], RANK_PENALTY, FOLDS)
     target = data.targets[: data.authored]
     level, stretch, shift = equating(unseen, ranked, target)
-    made = Fit(
+    logits = equated(unseen, ranked, level, stretch, shift)
+    return Fit(
         rows=data.likeness_rows.astype(np.float32),
         clients=data.clients.astype(np.float32),
         duals=ridge.duals,
@@ -194,14 +196,11 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
         sd=data.sd,
         vectors=data.vectors,
         bank=data.bank,
-        unseen=unseen,
-        error=np.zeros(0),
-        error_points=np.zeros(0),
+        unseen=logits,
+        error=_rms(target - logits),
+        error_points=_rms(10 * sigmoid(target) - 10 * sigmoid(logits)),
         novelty=np.array([data.novelty()]),
     )
-    equated = made.equated(unseen, ranked)
-    error, error_points = (_rms(f(target) - f(equated)) for f in (np.asarray, lambda z: 10 * sigmoid(z)))
-    return replace(made, unseen=equated, error=error, error_points=error_points)
 
 
 def equating(
