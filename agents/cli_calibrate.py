@@ -35,7 +35,7 @@ def run_calibrate(asked: argparse.Namespace) -> int:
     from agents import judges
     from judges.calibration.run import QUICK, calibrate
     from judges.calibration.tables import tables
-    from judges.pairs import read_pairs
+    from judges.pairs import held_out
     from judges.protocol import JudgeUnavailable
 
     if asked.quick and asked.keep:
@@ -44,7 +44,7 @@ def run_calibrate(asked: argparse.Namespace) -> int:
     if asked.write:
         asked.write.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys(asked.judge or ["embedding"]))
-    pairs = read_pairs()[:: QUICK if asked.quick else 1]
+    pairs = held_out()[:: QUICK if asked.quick else 1]
     found = []
     for name in names:
         chosen = judges.choose_judge(name, texts=False)

@@ -68,3 +68,8 @@ def _repeats(path: Path, rows: list[Pair]) -> Iterator[str]:
 def _same(text: str) -> str:
     """The text without what a reader would overlook: case and spacing."""
     return " ".join(text.casefold().split())
+
+
+def held_out() -> tuple[Pair, ...]:
+    """Both sets, the subtle one first."""
+    return (*read_pairs(PAIRS), *read_pairs(DECENT_POOR))

@@ -13,7 +13,7 @@ from agents.judges import Chosen, choose_judge
 from client_graph.names import DIMENSIONS
 from judges.calibration.run import Calibration
 from judges.offline.minilm import SentenceEncoder
-from judges.pairs import read_pairs
+from judges.pairs import held_out
 from judges.protocol import Exchange, JudgeFailure, JudgeUnavailable
 from judges.screening.screen import Screened
 from judges.scripted import ScriptedJudge
@@ -118,7 +118,7 @@ def test_no_key_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.usefixtures("scripted")
 def test_a_quick_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ran(capsys, "calibrate-judge", "--quick", "--markdown", "--write", tmp_path / "new")
-    assert f"| pairs | {len(read_pairs()[::3])} |" in out
+    assert f"| pairs | {len(held_out()[::3])} |" in out
     assert "| kind - harsh, points | +1.00 |" in out
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "quick-calibration.md",

@@ -14,7 +14,7 @@ from client_graph.files import write_whole
 from judges.calibration.measures import Share
 from judges.calibration.run import Calibration
 from judges.offline.examples import example_files
-from judges.pairs import PAIRS
+from judges.pairs import DECENT_POOR, PAIRS
 from judges.rubric import JUDGE_CONFIGS
 
 SHIPPED = JUDGE_CONFIGS / "calibration"
@@ -55,7 +55,7 @@ def known_error(judge: str, folder: Path = SHIPPED) -> str:
 def tables_digest() -> str:
     """Changes with the examples and the pairs."""
     digest = hashlib.sha256()
-    for file in (*example_files(), PAIRS):
+    for file in (*example_files(), PAIRS, DECENT_POOR):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -14,7 +14,7 @@ import numpy as np
 from judges.offline.fit import sigmoid
 from judges.offline.minilm import SentenceEncoder
 from judges.offline.ranking import bradley_terry
-from judges.pairs import DECENT_POOR, PAIRS, Pair, read_pairs
+from judges.pairs import Pair, held_out
 
 LAYERS = (1, 3, 5)
 PENALTY = 30.0  # of the squared weights of standardised columns
@@ -24,7 +24,7 @@ class Referee:
     """Scores replies by the held-out pairs alone. Deterministic."""
 
     def __init__(self, pairs: Sequence[Pair] | None = None, encoder: SentenceEncoder | None = None) -> None:
-        self.pairs = tuple(pairs or (*read_pairs(PAIRS), *read_pairs(DECENT_POOR)))
+        self.pairs = tuple(pairs or held_out())
         self._encoder = encoder or SentenceEncoder(read=LAYERS)
         self._better = self._columns([pair.better for pair in self.pairs])
         self._worse = self._columns([pair.worse for pair in self.pairs])

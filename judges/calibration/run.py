@@ -36,7 +36,7 @@ from judges.calibration.measures import (
 )
 from judges.calibration.mined_table import write_examples
 from judges.offline.examples import EXAMPLES, Examples, read_examples
-from judges.pairs import Pair, read_pairs
+from judges.pairs import Pair, held_out
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement
 
 SWAP_STEP = 17  # the other client is so many pairs further on, of another dimension than this one
@@ -92,7 +92,7 @@ def calibrate(
     judge: Judge, pairs: Sequence[Pair] | None = None, learner: MakeWithExamples | None = None
 ) -> Calibration:
     """Everything of one judge. `learner` makes the same judge from other examples, for the left-out errors; None: not asked."""
-    pairs = read_pairs() if pairs is None else pairs
+    pairs = held_out() if pairs is None else pairs
     asked = _Asked(judge)
     began = time.perf_counter()
     better = asked([Exchange(pair.client, "", pair.better) for pair in pairs])
