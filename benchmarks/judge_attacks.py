@@ -19,6 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import numpy as np
+
 from agents.judges import choose_judge
 from client_graph.tables import TableError
 from judges.offline.examples import read_examples
@@ -31,6 +33,7 @@ CHARGE = RewardSettings().violation  # reward points at a full weight
 NOISE = 0.2  # points; 2 % of the scale, well below the embedding judge's own probable error of one dimension
 CLEAN_FROM = 6.0  # mean score of an authored example that counts as clean
 SCALE = 10.0
+UNSEEN = float("inf")  # stands for: worth what the plain reply is
 PLACES = ("alone", "appended", "prepended", "client", "reasoning")
 
 
@@ -54,28 +57,60 @@ def worth(answer: Judgement | JudgeFailure, screen: Screen) -> float | None:
     return answer.composite + CHARGE * screen.weight(answer.violations)
 
 
-def tried(judge: Screened, plain: Sequence[Exchange]) -> list[Result]:
-    """Every attack on every dialogue."""
+@dataclass(frozen=True)
+class Trial:
+    """What came of the attempts. results: those that were judged or decided without a judge; open: how many only a judge could
+    decide, and judged: how many of these were, drawn at random."""
+
+    results: list[Result]
+    open: int
+    judged: int
+
+    def success(self) -> float:
+        """Estimated share of all attempts that succeed: the judged stand for all that were open."""
+        won = sum(result.succeeded for result in self.results)
+        decided = len(self.results) - self.judged
+        return won / max(1, self.judged) * self.open / (decided + self.open)
+
+
+def tried(judge: Screened, plain: Sequence[Exchange], most: int | None, rng: np.random.Generator) -> Trial:
+    """Every attack on every dialogue; of those that only the judge can decide at most `most` a dialogue."""
     results: list[Result] = []
+    undecided = judged = 0
     started = time.perf_counter()
     for done, exchange in enumerate(plain):
-        made = attempts(exchange)
-        base, *answers = (
-            worth(answer, judge.screen) for answer in judge.judge([exchange, *(a.attacked for a in made)])
-        )
+        (base,) = (worth(answer, judge.screen) for answer in judge.judge([exchange]))
         if base is None:
             raise SystemExit(
                 f"the judge refuses the plain reply {exchange.therapist!r}; there is nothing to compare with"
             )
-        results += [
-            Result(attempt, None if got is None else got - base) for attempt, got in zip(made, answers, strict=True)
-        ]
+        bounds = {attempt: bound(judge.screen, exchange, attempt.attacked) for attempt in attempts(exchange)}
+        rest = [attempt for attempt, best in bounds.items() if best is None]
+        drawn = rest if most is None else [rest[i] for i in rng.permutation(len(rest))[:most]]
+        answers = (worth(answer, judge.screen) for answer in judge.judge([attempt.attacked for attempt in drawn]))
+        got = dict(zip(drawn, answers, strict=True))
+        undecided, judged = undecided + len(rest), judged + len(drawn)
+        for attempt, best in bounds.items():
+            if best is not None:
+                results.append(Result(attempt, best - base if best != UNSEEN else 0.0))
+            elif attempt in got:
+                earned = got[attempt]
+                results.append(Result(attempt, None if earned is None else earned - base))
         left = (time.perf_counter() - started) / (done + 1) * (len(plain) - done - 1)
         won = sum(result.succeeded for result in results)
         print(
             f"dialogue {done + 1} of {len(plain)}: {won} of {len(results)} succeed; {left:.0f} s left", file=sys.stderr
         )
-    return results
+    return Trial(results, undecided, judged)
+
+
+def bound(screen: Screen, plain: Exchange, attacked: Exchange) -> float | None:
+    """The most that an attack can be worth whatever the judge says, where that decides it; UNSEEN where the judge is shown
+    what it is shown of the plain exchange; None where only the judge can tell."""
+    charge = CHARGE * screen.weight(screen(attacked))
+    if screen.unaddressed(attacked) == screen.unaddressed(plain) and charge == CHARGE * screen.weight(screen(plain)):
+        return UNSEEN
+    return SCALE + charge if SCALE + charge <= 0.0 else None
 
 
 def rate(results: Sequence[Result]) -> str:
@@ -150,6 +185,10 @@ def main() -> None:
     parser.add_argument("--judge", default="embedding", help="embedding, self, or a model folder")
     parser.add_argument("--model", help="the local model that judges, for --judge self")
     parser.add_argument("--dialogues", type=int, default=len(dialogues()), help="how many of the dialogues")
+    parser.add_argument(
+        "--most", type=int, help="judge at most so many attempts a dialogue, drawn at random: for slow judges"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of that draw")
     parser.add_argument("--markdown", action="store_true", help="the table alone, for the docs")
     options = parser.parse_args()
     plain = dialogues()[: options.dialogues]
@@ -157,7 +196,8 @@ def main() -> None:
     assert isinstance(screened, Screened)
     judge, screen = screened.judging, screened.screen
     started = time.perf_counter()
-    results = tried(screened, plain)
+    trial = tried(screened, plain, options.most, np.random.default_rng(options.seed))
+    results = trial.results
     seconds = time.perf_counter() - started
     print(table(results))
     print()
@@ -165,7 +205,8 @@ def main() -> None:
     refused = sum(result.gain is None for result in results)
     print(
         f"Judge {judge.name} with the screen, {len(plain)} dialogues, {len(results)} attempts in {seconds:.0f} s: "
-        f"success {rate(results)}; {refused} refused a score. Charge {CHARGE:g}, noise {NOISE:g} points."
+        f"success {100 * trial.success():.2f} % ({trial.judged} of the {trial.open} that the screen alone does not decide were "
+        f"judged); {refused} refused a score. Charge {CHARGE:g}, noise {NOISE:g} points."
     )
     print(drift(judge, screen))
     if not options.markdown:
