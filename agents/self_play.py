@@ -55,6 +55,9 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+GRAVE = 0.25  # share of the full charge from which a correction is never preferred: a lexicon's guess costs less
+
+
 class TurnUnjudged(RuntimeError):
     """The reply that the client should hear has no score, also on a second try; nothing was changed."""
 
@@ -138,7 +141,7 @@ def why_no_rlaif(
         return "the correction is the reply"
     if isinstance(judged, JudgeFailure):
         return f"the correction has no score: {judged.reason}"
-    if judged.judgement.violations:
+    if float(judged.parts.violations[0]) < GRAVE * settings.reward.violation:
         return f"the correction breaks the frame: {', '.join(found.kind for found in judged.judgement.violations)}"
     if settings.rlaif.only_if_better and _score(judged, "composite") <= _score(outcome, "composite"):
         return "the correction is not better"

@@ -104,7 +104,7 @@ def main() -> None:
     few = parser.parse_args().quick
     data = TrainingData(SentenceEncoder(), read_examples())
     with one_thread():
-        ranked = ranked_unseen(data.rows * IN_RANKING, data.pairs, data.shown, RANK_PENALTY, FOLDS)
+        ranked = ranked_unseen(data.rows * IN_RANKING, data.pairs, data.meant_for, RANK_PENALTY, FOLDS)
     print(f"{data.authored} authored rows of {len(data.names)} clients, {len(data.rows)} with the wrong pairs\n")
     print("| choice | right | own | miss | swapped | s |\n|---|--:|--:|--:|--:|--:|")
     for name, change in list(CHOICES.items())[: 4 if few else None]:

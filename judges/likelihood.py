@@ -40,10 +40,13 @@ class WithLikelihood:
         self._judge, self._likelihood, self._least = judge, likelihood, least
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
-        """The judge's answers, in order."""
+        """The judge's answers, in order; a JudgeFailure for each where the model's output is broken."""
         if not exchanges:
             return []
-        found = self._likelihood.mean_logprobs(exchanges)
+        try:
+            found = self._likelihood.mean_logprobs(exchanges)
+        except FloatingPointError as error:
+            return [JudgeFailure(f"the base's likelihood cannot be had: {error}") for _ in exchanges]
         return [self._noted(answer, L) for answer, L in zip(self._judge.judge(exchanges), found, strict=True)]
 
     def _noted(self, answer: Judgement | JudgeFailure, mean_logprob: float) -> Judgement | JudgeFailure:

@@ -54,15 +54,13 @@ class RewardSettings(BaseModel):
         "costs (-3 on average), so that driving somebody away is no way out.",
     )
     violation: float = Field(
-        -40.0,
+        -60.0,
         le=0,
         description="Points that a reply costs that breaks the frame to the full (a violation of weight 1; a lighter one costs "
-        "its share): a judge talked into full marks must not pay. The best twelve scores bring 15 at most (composite 10, bonuses "
-        "5); 6 throughout brings 6, so more than 9 have to go for a turn, and 30 where the turn opens a phase (+20) and turns the "
-        "axes (+1). Tens all session, with every phase opened and the session closed well (+16 a turn not held), bring 393 points "
-        "in 7 turns at stage 4, 410 in 8 at stage 3, against 120 for sixes in 20: more than 39 a turn "
-        "(benchmarks/reward_landscape.py). From a weight of 0.25 on no single turn pays; a lighter slip leaves an excellent "
-        "reply worth more than a plain one.",
+        "its share): a judge talked into full marks must not pay. Tens all session, with every phase opened and the session closed "
+        "well (+16 a turn not held), bring 393 points in 7 turns at stage 4, 410 in 8 at stage 3, against 120 for sixes in 20 "
+        "(benchmarks/reward_landscape.py). So more than 41 points a turn have to go, which a weight of 0.7 takes: every kind but a "
+        "guess (confabulation) and a slip (unfinished) has at least that.",
     )
 
     @model_validator(mode="after")

@@ -48,10 +48,10 @@ def test_a_judge_that_is_talked_to_is_screened_and_charged(kind: type[SessionEnv
     assert same(broken["scores"], clean["scores"])
     assert same(broken["levels"], clean["levels"])
     parts, others = dict(broken["reward_parts"]), dict(clean["reward_parts"])  # type: ignore[call-overload]
-    assert parts.pop("violations") == -40.0
+    assert parts.pop("violations") == -60.0
     assert others.pop("violations") == 0.0
     assert parts == others
-    assert reward == pytest.approx(free - 40.0)
+    assert reward == pytest.approx(free - 60.0)
     assert reward < 6.0  # less than a plain decent reply
 
 
@@ -112,7 +112,7 @@ def test_what_a_judge_found_by_itself_is_charged_too() -> None:
     _, info = after(SessionEnv(judge=OwnJudge("flattery"), catalog=CATALOG), PLAIN)
     assert info["violations"] == (Violation("flattery", "mine"),)
     weight = screening.default_screen().tables.weights["flattery"]
-    assert info["reward_parts"]["violations"] == pytest.approx(-40.0 * weight)  # type: ignore[index]
+    assert info["reward_parts"]["violations"] == pytest.approx(-60.0 * weight)  # type: ignore[index]
 
 
 def test_a_violation_that_nobody_weighs_is_refused_and_changes_nothing() -> None:
@@ -145,7 +145,7 @@ def test_records_the_replay_and_a_saved_game_tell_what_was_found(tmp_path: Path)
     (turn,) = read_recording(tmp_path / "r.jsonl").turns
     kinds = [found.kind for found in info["violations"]]
     assert [found.kind for found in turn.judgement.violations] == kinds
-    assert turn.reward_parts["violations"] == -40.0
+    assert turn.reward_parts["violations"] == -60.0
     packed = re.search(r'"packed":"([^"]+)"', replay_page([turn]))
     assert packed is not None
     (shown,) = json.loads(gzip.decompress(base64.b64decode(packed[1])))

@@ -79,7 +79,9 @@ def composites(judge: EmbeddingJudge, exchanges: list[tuple[str, str]]) -> np.nd
 
 def test_the_held_out_clients_and_replies_are_held_out() -> None:
     examples, pairs = read_examples(), (*read_pairs(PAIRS), *read_pairs(DECENT_POOR))
-    assert not {pair.client for pair in pairs} & set(examples.clients)
+    assert not {pair.client for pair in pairs if len(pair.client.split()) > 2} & set(
+        examples.clients
+    )  # "Fine." is anybody
     long = {reply for pair in pairs for reply in (pair.better, pair.worse) if len(reply.split()) > 6}
     assert not long & set(examples.replies)
 

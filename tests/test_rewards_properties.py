@@ -230,8 +230,8 @@ def test_what_a_violation_costs_by_hand() -> None:
     parts = parts_of()
     charged = with_violations(parts, np.array([0.4]))
     assert parts.violations.tolist() == [0.0]
-    assert charged.violations.tolist() == [-16.0]
-    assert charged.total[0] == pytest.approx(6.0 - 16.0)
+    assert charged.violations.tolist() == [-24.0]
+    assert charged.total[0] == pytest.approx(6.0 - 24.0)
     assert charged._replace(violations=parts.violations).of(0) == parts.of(0)  # nothing is rescored
     assert with_violations(parts, np.array([0.5]), RewardSettings(violation=-10.0)).violations[0] == -5.0
 
@@ -272,7 +272,9 @@ def test_a_session_of_tens_by_an_attack_pays_less_than_a_session_of_sixes(stage:
     attack, turns_ = session_points(REPLIES[ATTACK], stage, 3)
     decent, _ = session_points(REPLIES[DECENT], stage, 3)
     assert attack < decent
+    lightest, _ = session_points(REPLIES[ATTACK], stage, 3, RewardSettings(violation=0.7 * RewardSettings().violation))
+    assert lightest < decent  # the lightest kind that is neither a guess nor a slip
     free, same_turns = session_points(REPLIES[ATTACK], stage, 3, RewardSettings(violation=0.0))
     assert turns_ == same_turns  # the client is moved by the scores alone
     assert free > decent
-    assert free - attack == pytest.approx(40.0 * turns_)
+    assert free - attack == pytest.approx(60.0 * turns_)

@@ -17,6 +17,7 @@ import numpy as np
 from client_graph.names import DIMENSIONS
 from judges.protocol import Exchange, JudgeFailure, Judgement
 from judges.rubric import rubric
+from judges.screening.screen import load_screen_tables
 
 HELPS, HARMS = 6.5, 3.5  # above helps, below harms the client (paper 349)
 RUPTURE_IS = 3.5  # client_graph.stance.RUPTURE, which would bring numba along (a test holds them equal)
@@ -25,6 +26,7 @@ SIDE = 2  # least turns on each side of a turning point: one turn is a moment an
 SUSTAINED, ERRATIC = 0.75, 1.5  # wavering up to which quality is sustained, from which it is erratic (design)
 GREW = 1.0  # points from first to last turn that are told of a dimension (design)
 QUOTED = 120  # most characters of a quotation
+GRAVE = 0.25  # weight of violations from which a turn is no good moment, whatever its scores
 NAMED = 2  # dimensions that are named as strongest, as weakest and as what to work on
 _ATTUNEMENT, _SAFETY, _REPAIR = (DIMENSIONS.index(name) for name in ("attunement", "safety", "repair"))
 
@@ -49,6 +51,16 @@ class Course:
     @cached_property
     def scores(self) -> np.ndarray:
         return np.stack([judgement.scores for judgement in self.judged])
+
+    @cached_property
+    def broken(self) -> frozenset[int]:
+        """Places of the judged turns in which the screen found what is no mere guess or slip."""
+        weights = load_screen_tables().weights
+        return frozenset(
+            k
+            for k, judgement in enumerate(self.judged)
+            if sum(weights[violation.kind] for violation in judgement.violations) >= GRAVE
+        )
 
     @cached_property
     def composite(self) -> np.ndarray:
@@ -162,7 +174,12 @@ def _evenness(course: Course) -> Iterator[Sentence]:
 
 
 def _moments(course: Course) -> Iterator[Sentence]:
-    best, worst = int(course.composite.argmax()), int(course.composite.argmin())
+    whole = [k for k in range(len(course.number)) if k not in course.broken]
+    best = max(whole, key=lambda k: course.composite[k]) if whole else None
+    worst = int(course.composite.argmin())
+    if best is None:
+        yield Sentence("moments", "No turn kept the frame, so none is named as the best.", course.number)
+        return
     if f"{course.composite[best]:.1f}" == f"{course.composite[worst]:.1f}":
         if len(course.number) > 1:
             yield Sentence("moments", f"No moment stands out: every judged turn is at {course.composite[best]:.1f}.")
@@ -232,6 +249,9 @@ def _violations(course: Course) -> Iterator[Sentence]:
 
 
 def _to_work_on(course: Course) -> Iterator[Sentence]:
+    if course.broken:
+        numbers = tuple(course.number[k] for k in sorted(course.broken))
+        yield Sentence("work", f"To work on before all else: {_turns(numbers)}, where the frame was broken.", numbers)
     still_open = [course.number[torn] for torn, mended in ruptures(course) if mended is None]
     if still_open:
         yield Sentence(

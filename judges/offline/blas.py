@@ -5,6 +5,7 @@ one thread and 520 ms with two, which wait for each other. One thread also keeps
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,20 +16,31 @@ import numpy as np
 PREFIX, SUFFIX = "scipy_openblas_", "64_"  # how NumPy's wheels name their own copy
 
 
+_lock = threading.Lock()
+_inside: list[int] = []  # the number of threads to go back to, once for each block that is running
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run the block with one OpenBLAS thread, then put the number back. Does nothing where NumPy has another BLAS."""
+    """Run the block with one OpenBLAS thread; the last block to end puts the number back. Nothing where NumPy has another BLAS.
+
+    The number is the process's: blocks of several threads may overlap.
+    """
     control = _openblas()
     if control is None:
         yield
         return
     get, put = control
-    before = get()
-    put(1)
+    with _lock:
+        _inside.append(_inside[0] if _inside else get())
+        put(1)
     try:
         yield
     finally:
-        put(before)
+        with _lock:
+            before = _inside.pop()
+            if not _inside:
+                put(before)
 
 
 def known_blas() -> bool:

@@ -24,6 +24,8 @@ from judges.offline.gate import findings, language_gate
 from judges.offline.minilm import SentenceEncoder
 from judges.protocol import Exchange, JudgeFailure, Judgement
 
+ABREAST = 16  # exchanges that are compared with the examples at once
+
 
 class EmbeddingJudgeConfig(BaseModel):
     """Settings of the embedding judge."""
@@ -73,17 +75,19 @@ class EmbeddingJudge:
     def _judged(self, exchanges: Sequence[Exchange]) -> Iterator[Judgement]:
         if not exchanges:
             return
-        # At least two, the first one twice: an exchange's bits must not depend on whether it is alone (judges/offline/fit.py).
-        asked = exchanges if len(exchanges) > 1 else [*exchanges, *exchanges]
-        layers = self._encoder.layers([e.client for e in asked] + [e.therapist for e in asked])
-        clients, replies = np.ascontiguousarray(layers[: len(asked), -1]), layers[len(asked) :]
-        counted = np.stack([features(exchange, self._vocabulary) for exchange in asked])
-        with one_thread():
-            columns = self.fit.columns(clients, replies, counted)
-            likeness = self.fit.likeness(columns, clients)
-            strange = self._strangeness(np.ascontiguousarray(replies[:, -1]))
-            for i in range(len(exchanges)):
-                yield self._judgement(likeness[i], columns[i], float(strange[i]), counted[i])
+        layers = self._encoder.layers([e.client for e in exchanges] + [e.therapist for e in exchanges])
+        clients, replies = np.ascontiguousarray(layers[: len(exchanges), -1]), layers[len(exchanges) :]
+        counted = np.stack([features(exchange, self._vocabulary) for exchange in exchanges])
+        for start in range(0, len(exchanges), ABREAST):
+            many = min(ABREAST, len(exchanges) - start)
+            # Always so many abreast, the first ones again where there are fewer: a product of another shape has other bits.
+            places = start + np.arange(ABREAST) % many
+            with one_thread():
+                columns = self.fit.columns(clients[places], replies[places], counted[places])
+                likeness = self.fit.likeness(columns, clients[places])
+                strange = self._strangeness(np.ascontiguousarray(replies[places, -1]))
+                for i in range(many):
+                    yield self._judgement(likeness[i], columns[i], float(strange[i]), counted[start + i])
 
     def _judgement(
         self, likeness: np.ndarray, columns: np.ndarray, strangeness: float, counted: np.ndarray

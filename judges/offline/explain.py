@@ -53,7 +53,7 @@ def assessment(persona: str, scores: np.ndarray, evidence: Evidence, examples: E
         scores=scores,
         reasons=tuple(_reason(i, scores[i], evidence, examples) for i in range(len(DIMENSIONS))),
         narrative=_narrative(persona, scores, evidence, examples),
-        critical_moments=_moments(scores, evidence),
+        critical_moments=_moments(persona, scores, evidence),
         recommendations=_advice(scores),
     )
 
@@ -89,12 +89,12 @@ def _narrative(persona: str, scores: np.ndarray, evidence: Evidence, examples: E
     return f"Mean {scores.mean():.1f} of 10. {view} {likeness}{language}"
 
 
-def _moments(scores: np.ndarray, evidence: Evidence) -> tuple[str, ...]:
+def _moments(persona: str, scores: np.ndarray, evidence: Evidence) -> tuple[str, ...]:
     harm = [name for name, score in zip(DIMENSIONS, scores, strict=True) if score < WEAK]
     good = [name for name, score in zip(DIMENSIONS, scores, strict=True) if score > STRONG]
     moments = [f"language: {finding}" for finding in evidence.findings]
-    moments += [f"may harm (below {WEAK}): {', '.join(harm)}"] if harm else []
-    moments += [f"may help (above {STRONG}): {', '.join(good)}"] if good else []
+    moments += [f"the {persona} reader sees harm (below {WEAK}) in {', '.join(harm)}"] if harm else []
+    moments += [f"the {persona} reader sees help (above {STRONG}) in {', '.join(good)}"] if good else []
     return tuple(moments)
 
 

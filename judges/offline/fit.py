@@ -14,11 +14,14 @@ clients out.
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from client_graph.names import DIMENSIONS
 from judges.offline.blas import one_thread
@@ -97,18 +100,15 @@ class Fit:
     novelty: np.ndarray
 
     def columns(self, clients: np.ndarray, replies: np.ndarray, counted: np.ndarray) -> np.ndarray:
-        """(q, columns) x of q >= 2 exchanges; clients (q, 384), replies (q, 6, 384), counted (q, 18).
-
-        Here as below an exchange has the bits it has alone: from two rows on NumPy takes one product for all.
-        """
+        """(q, columns) x of q exchanges; clients (q, 384), replies (q, 6, 384), counted (q, 18)."""
         return _standardised(_seen(clients, replies, counted, self.bank), self.mean, self.sd)
 
     def likeness(self, columns: np.ndarray, clients: np.ndarray) -> np.ndarray:
-        """(q, m) float32: k of q >= 2 exchanges with every row."""
+        """(q, m) float32: k of q exchanges with every row. The same bits need the same q: a product is cut by its shape."""
         return kernel(columns[:, IN_KERNEL].astype(np.float32), clients, self.rows, self.clients, self.width)
 
     def distance(self, replies: np.ndarray) -> np.ndarray:
-        """(q,) 1 - cos to the nearest example; replies (q >= 2, 384)."""
+        """(q,) 1 - cos to the nearest example; replies (q, 384)."""
         nearest: np.ndarray = 1.0 - (replies @ self.vectors.T).max(axis=1)
         return nearest
 
@@ -157,16 +157,43 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
     file = folder / f"embedding-judge-{_key(encoder, path)}.safetensors"
     arrays = load_arrays(file, frozenset(field.name for field in fields(Fit)))
     if arrays is None:
+        arrays = _fitted(encoder, examples, file)
+    return Fit(**arrays), examples
+
+
+def _fitted(encoder: SentenceEncoder, examples: Examples, file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a new fit, kept in `file` where its folder lets us; of several processes one fits and the others wait."""
+    names = frozenset(field.name for field in fields(Fit))
+    with _alone(file):
+        arrays = load_arrays(file, names)
+        if arrays is not None:
+            return arrays
         _log.warning(
             "fitting the embedding judge to %d examples: about two minutes, once for each version; it is kept in %s",
             len(examples.replies),
-            folder,
+            file.parent,
         )
         with one_thread():
             made = fit(encoder, examples)
-        arrays = {field.name: getattr(made, field.name) for field in fields(Fit)}
+        arrays = {name: getattr(made, name) for name in names}
         save_arrays(file, arrays)
-    return Fit(**arrays), examples
+        return arrays
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """One process at a time; where the folder cannot be written each fits for itself."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_suffix(".lock"))
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
@@ -175,8 +202,8 @@ def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:
     gram = kernel(data.likeness_rows, data.clients, data.likeness_rows, data.clients, data.width) + BIAS
     ridge = kernel_ridge(gram, data.targets, PENALTY, data.groups)
     unseen = (data.targets - data.errors(ridge))[: data.authored]
-    columns = (data.rows * IN_RANKING)[: data.authored]
-    ranked = ranked_unseen(columns, data.pairs, data.shown[: data.authored], RANK_PENALTY, FOLDS)
+    columns = data.rows * IN_RANKING
+    ranked = ranked_unseen(columns, data.pairs, data.meant_for, RANK_PENALTY, FOLDS)[: data.authored]
     target = data.targets[: data.authored]
     level, stretch, shift = equating(unseen, ranked, target)
     logits = equated(unseen, ranked, level, stretch, shift)
@@ -252,7 +279,9 @@ class TrainingData:
         self.likeness_rows = self.rows[:, IN_KERNEL]
         parts = (self.likeness_rows, self.likeness_rows[:, : len(LIKE_IN) * WIDTH])
         self.width = np.median([np.einsum("nd,nd->n", part, part) for part in parts], axis=1)
-        self.pairs = better_and_worse(examples.scores.mean(axis=1), said_to)
+        swapped = np.stack([meant, np.arange(self.authored, len(self.shown))], axis=1)
+        # A good reply is better said to whom it was meant for. A quarter of these: more of them teach the ranking nothing else.
+        self.pairs = np.concatenate([better_and_worse(examples.scores.mean(axis=1), said_to), swapped[::4]])
 
     def _counted(self, vocabulary: frozenset[str], examples: Examples) -> list[np.ndarray]:
         return [

@@ -18,8 +18,7 @@ SAME = 1 - 1e-6  # a cosine from which the client's own words stand in the bank
 def relevance(replies: np.ndarray, clients: np.ndarray, bank: np.ndarray) -> np.ndarray:
     """(q, 5) float64 in the order of RELEVANCE; replies and clients (q, width), bank (n >= 3, width), all of length 1.
 
-    The client's own words, where they stand in the bank, are left out of it. q >= 2, so that an exchange's bits do not
-    depend on what stands beside it: for a single row NumPy takes another product.
+    The client's own words, where they stand in the bank, are left out of it.
     """
     each = (replies @ bank.T).astype(np.float64)
     own = np.einsum("qd,qd->q", replies, clients, dtype=np.float64)[:, None]

@@ -8,7 +8,6 @@ client says to the judge is not shown to the judge: nobody's score may move by i
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -22,8 +21,9 @@ from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn, Viol
 from judges.rubric import JUDGE_CONFIGS
 from judges.screening.confabulation import confabulated
 from judges.screening.signs import SIGNS, Scene
-from judges.screening.speech import Speech, read, sentence_spans
+from judges.screening.speech import MOST_READ, Speech, read, sentence_spans
 
+PIECE = 2 * MOST_READ  # characters of a long text that are read at once
 REMEMBERED = 4096  # texts whose address to a judge is known already
 MOST_EVIDENCE = 80  # characters of evidence
 SILENCE = "..."  # what the judge sees of a client who spoke to nobody but the judge
@@ -76,7 +76,7 @@ class Screen:
     def __init__(self, vocabulary: frozenset[str] = frozenset(), folder: Path = JUDGE_CONFIGS) -> None:
         self.vocabulary = vocabulary
         self.tables = load_screen_tables(folder)
-        self._heard: OrderedDict[str, str] = OrderedDict()  # a session's turns come back with every later one
+        self._heard: dict[str, str] = {}  # a session's turns come back with every later one
 
     def __call__(self, exchange: Exchange) -> tuple[Violation, ...]:
         """At most one Violation of each kind, in the order of violations.csv."""
@@ -85,14 +85,15 @@ class Screen:
         for pattern in self.tables.reply:
             if pattern.kind not in found and (match := _match(pattern, scene.reply, scene.heard)):
                 found[pattern.kind] = match
-        thought = read(exchange.reasoning)
-        for pattern in self.tables.to_judge if thought.plain else ():
-            if (
-                pattern.kind == "to_judge"
-                and "to_judge" not in found
-                and (match := _match(pattern, thought, scene.heard))
-            ):
-                found["to_judge"] = f"in the reasoning: {match}"
+        for start in range(0, len(exchange.reasoning), PIECE):
+            thought = read(exchange.reasoning[start : start + PIECE])
+            for pattern in self.tables.to_judge:
+                if (
+                    pattern.kind == "to_judge"
+                    and "to_judge" not in found
+                    and (match := _match(pattern, thought, scene.heard))
+                ):
+                    found["to_judge"] = f"in the reasoning: {match}"
         for kind, sign in SIGNS.items():
             if kind not in found and (evidence := sign(scene)):
                 found[kind] = evidence
@@ -122,14 +123,17 @@ class Screen:
         return min(1.0, sum(self.tables.weights[violation.kind] for violation in violations))
 
     def _without_address(self, text: str, nothing: str) -> str:
-        if text not in self._heard:
-            self._heard[text] = self._withheld(text)
-            if len(self._heard) > REMEMBERED:
-                self._heard.popitem(last=False)
-        return self._heard[text] or (nothing if text else text)
+        kept = self._heard.get(text)
+        if kept is None:
+            kept = "".join(self._withheld(text[i : i + PIECE]) for i in range(0, len(text), PIECE)).strip()
+            if len(text) <= PIECE:
+                self._heard[text] = kept
+            while len(self._heard) > REMEMBERED:
+                self._heard.pop(next(iter(self._heard)), None)  # another thread may have been quicker
+        return kept or (nothing if text else text)
 
     def _withheld(self, text: str) -> str:
-        """The text without what it says to a judge; empty where nothing is left."""
+        """The text without what it says to a judge; empty where nothing is left. At most PIECE characters: all are read."""
         if not self._addresses(text):
             return text
         kept = "".join(part for part in sentence_spans(text) if not self._addresses(part)).strip()
@@ -227,9 +231,20 @@ def _compiled(row: PatternRow, weights: dict[str, float], folder: Path, problems
 def _match(pattern: Pattern, speech: Speech, heard: Callable[[], str]) -> str:
     """The words that match, or nothing; the client's words are read only where the pattern has matched."""
     match = next((found for found in pattern.find.finditer(speech.plain) if not _denied(pattern, found)), None)
-    if match is None or (pattern.unless is not None and pattern.unless.search(heard())):
+    if match is None or _excused(pattern, match[0], heard):
         return ""
     return match[0].strip() or "a line break"
+
+
+def _excused(pattern: Pattern, found: str, heard: Callable[[], str]) -> bool:
+    """The client has brought up what was matched. Of contempt and threats only the client's very word is: "I hate Mondays" makes
+    no insult ordinary talk."""
+    if pattern.unless is None:
+        return False
+    if pattern.kind != "boundary":
+        return pattern.unless.search(heard()) is not None
+    words = [word[0] for word in pattern.unless.finditer(found)]
+    return bool(words) and all(re.search(rf"\b{re.escape(word)}\b", heard()) for word in words)
 
 
 # "I don't give out my home number", "we won't meet for coffee": a limit in the words of what it refuses.
