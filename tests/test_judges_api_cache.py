@@ -184,3 +184,15 @@ def test_processes_write_at_once_and_lose_nothing(path: Path) -> None:
         assert not wrong
     assert len(JudgementCache(path)) == 41
     assert len(rows(path)) == 41
+
+
+def test_a_file_that_was_taken_away_is_begun_again(path: Path) -> None:
+    cache = JudgementCache(path)
+    cache.put("a", "m", assessment(1.0))
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert cache.get("a") is None
+        cache.put("b", "m", assessment(2.0))
+    assert cache.get("b") == assessment(2.0)

@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from judges.api.errors import BudgetSpent, Failure, JudgeRefused
 from judges.api.judge import AnthropicJudge
-from judges.api.secret import HIDDEN, find_key
+from judges.api.secret import HIDDEN, Scrubber, find_key
 from judges.api.settings import AnthropicJudgeConfig
 from judges.protocol import Exchange, JudgeUnavailable
 
@@ -128,3 +128,11 @@ def test_errors_survive_pickling() -> None:
     for thrown in (JudgeRefused("no", 401), BudgetSpent("spent", (None, Failure("why", "timeout")))):
         copy = pickle.loads(pickle.dumps(thrown))
         assert (str(copy), vars(copy)) == (str(thrown), vars(thrown))
+
+
+def test_a_log_call_that_does_not_fit_loses_no_request_and_a_stack_is_cleaned() -> None:
+    clean = Scrubber(find_key(None)).filter
+    record = logging.LogRecord("httpx2", logging.INFO, "f", 1, "%d and %d", ("one",), None)
+    record.stack_info = f"Stack with {CANARY}"
+    assert clean(record)
+    assert CANARY not in f"{record.getMessage()} {record.stack_info}"

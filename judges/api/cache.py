@@ -87,7 +87,7 @@ class JudgementCache:
         try:
             return self._done(action)
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not (_is_damage(error) or "no such table" in str(error)):  # the file was taken away while in use
                 raise
         self._renew(deep=True)
         return self._done(action)

@@ -51,13 +51,20 @@ class Scrubber(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let the record pass, cleaned. Traceback and arguments become text where they hold the key."""
-        message = record.getMessage()
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a log call with the wrong arguments is no reason to lose a request
+            record.msg, record.args = "a log record whose arguments do not fit its text", ()
+            message = record.msg
         if (clean := self(message)) != message:
             record.msg, record.args = clean, ()
         if record.exc_info:
             trace = logging.Formatter().formatException(record.exc_info)
             if (clean := self(trace)) != trace:
                 record.exc_text, record.exc_info = clean, None
+        for place in ("exc_text", "stack_info"):
+            if told := getattr(record, place, None):
+                setattr(record, place, self(told))
         return True
 
     @contextmanager
