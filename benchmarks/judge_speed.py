@@ -5,7 +5,7 @@
 Local: twelve dimensions, two personas, so many candidates, one call of `DigitReader`. Beside it the model writes, for each
 candidate and persona, the JSON object of twelve scores, greedy, all rows in one batch, bounded at the tokens that such an object
 needs, the shared beginning in a PrefixCache. Both have judged an earlier turn, so that rubric and personas are prefilled.
-`cold` is the first call of a run. Offline: the embedding judge on 64 exchanges it has not seen, then on the same again.
+`cold` is the first call of a run. Offline: the embedding judge on 64 replies to 32 clients it has not seen, then on the same again.
 About three minutes on two cores.
 """
 
@@ -26,6 +26,7 @@ from agents.lm.models import LoadedModel, load_model
 from client_graph.names import DIMENSIONS
 from judges.language_model import READERS, prompt, questions
 from judges.offline.examples import read_examples
+from judges.pairs import held_out
 from judges.protocol import Exchange, Judge, Turn
 
 GROWTH = (1, 2, 4, 8)
@@ -115,16 +116,9 @@ def offline(batch: int = 64) -> None:
     from judges.offline.embedding import EmbeddingJudge
 
     judge: Judge = EmbeddingJudge()
-    examples, rng = read_examples(), np.random.default_rng(0)
-    # Replies of others' clients: no sentence vector of a pair, and no pair of texts, is one that the fit has kept.
-    draw = [rng.permutation(len(examples.replies))[:batch] for _ in range(4)]
-    sets = [
-        [
-            Exchange(f"{examples.clients[j]} Again {k}.", "", f"{examples.replies[i]} {examples.replies[j]}")
-            for i, j in zip(rows, rows[::-1], strict=True)
-        ]
-        for k, rows in enumerate(draw)
-    ]
+    # Two replies to each client, as a trainer asks for several: pairs that the fit has not met, so that nothing of them is kept.
+    asked = [Exchange(pair.client, "", reply) for pair in held_out() for reply in (pair.better, pair.worse)]
+    sets = [asked[start : start + batch] for start in range(0, 4 * batch, batch)]
     judge.judge(sets[0][:2])
     first = [seconds(lambda: judge.judge(exchanges)) for exchanges in sets[1:]]  # noqa: B023
     again = seconds(lambda: judge.judge(sets[1]))
