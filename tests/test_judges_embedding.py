@@ -207,7 +207,7 @@ def test_the_words_explain_the_numbers(judge: EmbeddingJudge) -> None:
 
 def test_the_fit_is_kept_and_a_damaged_one_is_not_used(encoder: SentenceEncoder, small: EmbeddingJudgeConfig) -> None:
     first = EmbeddingJudge(small, encoder)
-    (file,) = small.cache_folder.iterdir()
+    (file,) = small.cache_folder.glob("*.safetensors")
     whole = file.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1

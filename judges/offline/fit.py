@@ -175,7 +175,8 @@ def _fitted(encoder: SentenceEncoder, examples: Examples, file: Path) -> dict[st
         )
         with one_thread():
             made = fit(encoder, examples)
-        arrays = {name: getattr(made, name) for name in names}
+        # As they come back from the file: a product of the same numbers in another order of memory has other bits.
+        arrays = {name: np.ascontiguousarray(getattr(made, name)) for name in names}
         save_arrays(file, arrays)
         return arrays
 
