@@ -12,7 +12,6 @@ from agents import cli, judges
 from agents.judges import Chosen, choose_judge
 from client_graph.names import DIMENSIONS
 from judges.calibration.run import Calibration
-from judges.offline.minilm import SentenceEncoder
 from judges.pairs import held_out
 from judges.protocol import Exchange, JudgeFailure, JudgeUnavailable
 from judges.screening.screen import Screened
@@ -152,7 +151,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
             found = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], float) + 0.01
             return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
-    monkeypatch.setattr(SentenceEncoder, "__new__", lambda cls: Letters())
+    monkeypatch.setattr("judges.offline.minilm.SentenceEncoder", Letters)  # imported where it is needed
 
 
 def a_turn(turn: int, text: str, score: float) -> dict[str, Any]:

@@ -286,9 +286,13 @@ def test_an_interrupt_ends_the_call_at_once_and_counts_what_may_have_been_charge
     with serving([Said(act=stall)]) as server:
         judge = judge_of(server, deadline=30.0, concurrency=2)
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever an earlier program put there
         timer.start()
         start = time.monotonic()
-        with pytest.raises(KeyboardInterrupt):
-            judge.judge([EXCHANGE])
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                judge.judge([EXCHANGE])
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert time.monotonic() - start < 5.0
     assert judge.spending.lost.output == 2 * judge.config.max_tokens

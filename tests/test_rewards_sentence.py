@@ -78,6 +78,6 @@ def test_one_client_is_told_as_a_sentence() -> None:
     parts = with_violations(turn_reward(judged(5.0), np.array([0]), report()), np.array([0.5]))
     parts = with_ending(with_stage_transition(parts, np.array([1])), np.array([-1]), np.array([4]))
     assert str(parts) == (
-        "+61.0: a stage of treatment was gained (+100), the turns that were not held (-24), "
-        "the reply broke the frame (-20), the judge's scores, weighted for the stage (+5)"
+        "+51.0: a stage of treatment was gained (+100), the reply broke the frame (-30), "
+        "the turns that were not held (-24), the judge's scores, weighted for the stage (+5)"
     )
