@@ -18,9 +18,9 @@ import numpy as np
 from pydantic import Field
 
 from client_graph.names import DIMENSIONS
-from client_graph.tables import Row, TableError, read_table
+from client_graph.tables import Row
 from judges.protocol import Assessment, Exchange, JudgeError, JudgeFailure, Judgement, Turn
-from judges.rubric import JUDGE_CONFIGS, PERSONAS, persona, prompt_text, rubric
+from judges.rubric import JUDGE_CONFIGS, PERSONAS, persona, prompt_text, rows_in_order, rubric
 from judges.templates import fenced, filled
 from judges.writer import Form, FormWriter
 
@@ -41,14 +41,7 @@ class FormField(Row):
 @cache
 def form_fields(path: Path = JUDGE_CONFIGS / "form_fields.csv") -> tuple[FormField, ...]:
     """The fields in the order of FIELDS. Raises TableError listing every mistake of the file."""
-    problems: list[str] = []
-    rows = read_table(path, FormField, problems)
-    found = tuple(row.field for row in rows)
-    if not problems and found != FIELDS:
-        problems.append(f"{path}: found fields {', '.join(found)}; expected, in order, {', '.join(FIELDS)}")
-    if problems:
-        raise TableError(problems)
-    return tuple(rows)
+    return rows_in_order(path, FormField, "field", FIELDS)
 
 
 class DigitReader(Protocol):

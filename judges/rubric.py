@@ -2,12 +2,14 @@
 
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field
 
 from client_graph.names import CONFIGS, DIMENSIONS
 from client_graph.tables import Row, TableError, read_table
 
+R = TypeVar("R", bound=Row)
 JUDGE_CONFIGS = CONFIGS / "judges"
 PERSONAS = ("kind", "harsh")
 POOR_BELOW, EXCELLENT_FROM = 4.0, 7.0  # paper line 408: 0-3 poor, 4-6 adequate, 7-10 excellent
@@ -33,11 +35,16 @@ class Dimension(Row):
 @cache
 def rubric(path: Path = JUDGE_CONFIGS / "dimensions.csv") -> tuple[Dimension, ...]:
     """The twelve dimensions in the order of DIMENSIONS. Raises TableError listing every mistake of the file."""
+    return rows_in_order(path, Dimension, "name", DIMENSIONS)
+
+
+def rows_in_order(path: Path, row: type[R], column: str, expected: tuple[str, ...]) -> tuple[R, ...]:
+    """The rows of a table whose `column` holds just `expected`, in that order. Raises TableError listing every mistake."""
     problems: list[str] = []
-    rows = read_table(path, Dimension, problems)
-    found = tuple(row.name for row in rows)
-    if not problems and found != DIMENSIONS:
-        problems.append(f"{path}: found dimensions {', '.join(found)}; expected, in order, {', '.join(DIMENSIONS)}")
+    rows = read_table(path, row, problems)
+    found = tuple(getattr(one, column) for one in rows)
+    if not problems and found != expected:
+        problems.append(f"{path}: found {column}s {', '.join(found)}; expected, in order, {', '.join(expected)}")
     if problems:
         raise TableError(problems)
     return tuple(rows)

@@ -8,7 +8,7 @@ none, so the gap is wide where the reply is unlike every example. It reads words
 reads no reasoning, so parallel_thinking rests on the reply alone. Research only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +72,10 @@ class EmbeddingJudge:
         judged = iter(self._judged(readable))
         return [JudgeFailure(fault) if fault else next(judged) for fault in faults]
 
-    def _judged(self, exchanges: Sequence[Exchange]) -> Iterator[Judgement]:
+    def _judged(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        judged: list[Judgement] = []
         if not exchanges:
-            return
+            return judged
         layers = self._encoder.layers([e.client for e in exchanges] + [e.therapist for e in exchanges])
         clients, replies = np.ascontiguousarray(layers[: len(exchanges), -1]), layers[len(exchanges) :]
         counted = np.stack([features(exchange, self._vocabulary) for exchange in exchanges])
@@ -86,8 +87,10 @@ class EmbeddingJudge:
                 columns = self.fit.columns(clients[places], replies[places], counted[places])
                 likeness = self.fit.likeness(columns, clients[places])
                 strange = self._strangeness(np.ascontiguousarray(replies[places, -1]))
-                for i in range(many):
-                    yield self._judgement(likeness[i], columns[i], float(strange[i]), counted[start + i])
+                judged += [
+                    self._judgement(likeness[i], columns[i], float(strange[i]), counted[start + i]) for i in range(many)
+                ]
+        return judged
 
     def _judgement(
         self, likeness: np.ndarray, columns: np.ndarray, strangeness: float, counted: np.ndarray
