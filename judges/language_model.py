@@ -10,6 +10,7 @@ be at chance.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,7 @@ LEAST_DIGIT_MASS = 0.5  # below this the model mostly meant to write something o
 STRONG, ADVICE = 6.5, 3
 READERS = {"kind": "kind supervisor", "harsh": "harsh client"}
 FIELDS = ("narrative", "critical_moment", "recommendation")
+UNWRITTEN = "The model wrote no text: the exchange and its form are longer than it can read."
 
 
 class FormField(Row):
@@ -209,7 +211,10 @@ def _assessment(name: str, scores: np.ndarray) -> Assessment:
 
 
 def _with_texts(view: Assessment, texts: Sequence[str]) -> Assessment:
-    """The view with the model's own narrative, critical moment and recommendation; where it wrote none, the rubric's stay."""
+    """The view with the model's own narrative, critical moment and recommendation; where it wrote none, the rubric's stay. Where it
+    could not read the form, the narrative says so."""
+    if not texts:
+        return replace(view, narrative=f"{view.narrative} {UNWRITTEN}")
     if len(texts) != len(FIELDS):
         raise JudgeError(f"found {len(texts)} texts; expected {len(FIELDS)}: {', '.join(FIELDS)}")
     narrative, moment, advice = (

@@ -1,5 +1,6 @@
 """What a judge is given, what it returns, and what nobody may return: an invented score (paper lines 403-408, 419)."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -161,7 +162,11 @@ def checked_scores(scores: object) -> np.ndarray:
     entries = list(scores)
     if len(entries) != len(DIMENSIONS):
         raise JudgeError(f"found {len(entries)} scores; expected {len(DIMENSIONS)}: {', '.join(DIMENSIONS)}")
-    wrong = [f"{name}: {entry!r}" for name, entry in zip(DIMENSIONS, entries, strict=True) if not _is_score(entry)]
+    wrong = [
+        f"{name}: {entry!r}"
+        for name, entry in zip(DIMENSIONS, entries, strict=True)
+        if not _is_number(entry, LEAST, GREATEST)
+    ]
     if wrong:
         raise JudgeError(f"not a number in [0, 10]: {'; '.join(wrong)}. Refuse the judgement and ask the judge again")
     checked = np.array(entries, dtype=np.float64)
@@ -170,12 +175,24 @@ def checked_scores(scores: object) -> np.ndarray:
 
 
 def _measure(name: str, given: object, shape: tuple[int, ...], most: float) -> np.ndarray | None:
-    """A read-only copy of what a judge says of its own sureness, or None. Raises JudgeError where it is no such thing."""
+    """A read-only copy of what a judge says of its own sureness, or None. Raises JudgeError listing every entry that is not a
+    finite number in [0, most], or where the shape is another."""
     if given is None:
         return None
-    values = np.array(given, dtype=np.float64)
-    if values.shape != shape or not bool(np.all((values >= 0) & (values <= most) & np.isfinite(values))):
-        raise JudgeError(f"{name} is {values!r}; expected {shape} finite numbers in [0, {most:g}]")
+    expected = f"expected {shape} finite numbers in [0, {most:g}]"
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence | np.ndarray):
+        raise JudgeError(f"{name} is a {type(given).__name__}; {expected}")
+    try:
+        entries = np.array(given, dtype=object)  # as they are: float64 would make numbers of texts and booleans
+    except ValueError:
+        raise JudgeError(f"{name} has rows of unequal shapes; {expected}") from None
+    if entries.shape != shape:
+        raise JudgeError(f"{name} has the shape {entries.shape}; {expected}")
+    greatest = min(most, sys.float_info.max)
+    wrong = [f"{list(at)}: {entry!r}" for at, entry in np.ndenumerate(entries) if not _is_number(entry, 0.0, greatest)]
+    if wrong:
+        raise JudgeError(f"{name} holds {'; '.join(wrong)}; {expected}. Refuse the judgement and ask the judge again")
+    values = entries.astype(np.float64)
     values.setflags(write=False)
     return values
 
@@ -186,10 +203,10 @@ def _same(mine: np.ndarray | None, theirs: np.ndarray | None) -> bool:
     return np.array_equal(mine, theirs)
 
 
-def _is_score(entry: object) -> bool:
+def _is_number(entry: object, least: float, greatest: float) -> bool:
     # bool is an int in Python, but True is no score; numpy's booleans are neither int nor np.number.
     number = isinstance(entry, int | float | np.integer | np.floating) and not isinstance(entry, bool)
-    return number and bool(LEAST <= entry <= GREATEST)  # type: ignore[operator]  # NaN fails both comparisons
+    return number and bool(least <= entry <= greatest)  # type: ignore[operator]  # NaN fails both comparisons
 
 
 def _texts(field: str, texts: object) -> tuple[str, ...]:

@@ -22,10 +22,12 @@ REASON = 300  # of a reason
 BAR = 8  # cells of a bar
 SPARKS, ASCII_SPARKS = "▁▂▃▄▅▆▇█", "_.-=+*#@"
 NOTICE = "Research software: a program's view of some words. A score is no measure of a person, and this is not for clinical use."
-LEGEND = (
-    f"Bars: 0 to 10; below {WEAK} a reply may harm, above {STRONG} it may help. ±: the probable error, half of the misses are "
-    "larger; the composite's as if all twelve missed together."
+LEGEND = f"Bars: 0 to 10; below {WEAK} a reply may harm, above {STRONG} it may help."
+ERROR = (
+    "±: the probable error as the judge itself states it (the offline judge: from replies to clients it had not learned from); "
+    "half of the misses are larger. The composite's is as if all twelve missed together."
 )
+NO_ERROR = "This judge states no error of its scores."
 
 
 def print_sheet(
@@ -47,7 +49,15 @@ def print_sheet(
     if session is not None:
         console.print(Rule("the session", align="left", style="dim", characters=_marks(console, "─", "-")))
         console.print(_session(session, console))
-    console.print(Text(LEGEND, style="dim"))
+    console.print(Text(f"{LEGEND} {_of_errors(judgements)}".rstrip(), style="dim"))
+
+
+def _of_errors(judgements: Sequence[Judgement | JudgeFailure]) -> str:
+    """What the sheet says of the errors it shows, or that it shows none; nothing where no turn was judged."""
+    errors = [answer.error for answer in judgements if isinstance(answer, Judgement)]
+    if not errors:
+        return ""
+    return NO_ERROR if all(error is None for error in errors) else ERROR
 
 
 def _talk(exchange: Exchange) -> Table:
@@ -72,16 +82,16 @@ def _turn(judgement: Judgement, means: dict[str, str], console: Console) -> Grou
 
 def _composite(judgement: Judgement) -> Text:
     line = Text(f"composite {judgement.composite:.1f}", style="bold")
-    line.append(f"{error_of(judgement)}   kind {judgement.kind.scores.mean():.1f}   ", style="not bold")
+    line.append(f"{_error(judgement)}   kind {judgement.kind.scores.mean():.1f}   ", style="not bold")
     line.append(f"harsh {judgement.harsh.scores.mean():.1f}", style="not bold")
     if judgement.digit_mass is not None:
         line.append(f"   digit mass, least {judgement.digit_mass.min():.2f}", style="not bold dim")
     return line
 
 
-def error_of(judgement: Judgement) -> str:
-    """The composite's probable error, or that it is not known."""
-    return " (error not known)" if judgement.error is None else f" ±{judgement.error.mean():.1f}"
+def _error(judgement: Judgement) -> str:
+    """The composite's probable error, where the judge states one."""
+    return "" if judgement.error is None else f" ±{judgement.error.mean():.1f}"
 
 
 def critical_moment(judgement: Judgement) -> str:

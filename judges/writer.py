@@ -9,7 +9,8 @@ class Writer(Protocol):
     """Writes a text."""
 
     def write(self, prompt: str, most_tokens: int) -> str:
-        """The answer to a user's message, at most `most_tokens` tokens long; it may be empty."""
+        """The answer to a user's message, at most `most_tokens` tokens long; it may be empty. Raises ValueError where message and
+        answer are longer than the model can read."""
 
 
 @dataclass(frozen=True)
@@ -29,4 +30,5 @@ class FormWriter(Protocol):
 
     def fill(self, prompts: Sequence[str], forms: Sequence[Form]) -> list[tuple[str, ...]]:
         """The texts of forms[i] after the user's message prompts[i]: no quotation mark, line break or control character in
-        them; one may be empty. All forms have equally many fields."""
+        them; one may be empty. () where message and form are longer than the model can read. All forms have equally many
+        fields."""

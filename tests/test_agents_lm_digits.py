@@ -87,7 +87,7 @@ def test_broken_output_gives_no_score_and_spoils_no_other() -> None:
 @pytest.mark.parametrize("model_type", ["llama", "gemma3"])
 def test_a_prompt_longer_than_the_model_reads_has_no_score_and_spoils_no_other(model_type: str) -> None:
     reader = DigitReader(fakes.tiny(model_type))
-    assert reader.context == 512
+    assert reader.tree.context == 512
     scores, mass = reader.expected_scores(["a" * 488, "a" * 489, "b"], ["warmth: ", "pacing of the session: "])
     assert np.isnan(scores[1]).all()
     assert np.isnan(mass[1]).all()

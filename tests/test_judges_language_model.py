@@ -1,6 +1,7 @@
 """The language-model judge with a reader that answers by script: prompts, refusals, texts, and no invented score."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from client_graph.names import DIMENSIONS
 from client_graph.tables import TableError
-from judges.language_model import FIELDS, LanguageModelJudge, form, form_fields, prompt, questions
+from judges.language_model import FIELDS, UNWRITTEN, LanguageModelJudge, form, form_fields, prompt, questions
 from judges.protocol import Exchange, JudgeFailure, Judgement, Turn
 from judges.rubric import JUDGE_CONFIGS, persona, rubric
 from judges.templates import fenced
@@ -35,15 +36,16 @@ class Reader:
 
 
 class Pen:
-    """Writes the row's number into every field, or nothing."""
+    """Writes the row's number into every field, or nothing; rows in `too_long` it cannot read."""
 
-    def __init__(self, empty: bool = False) -> None:
-        self.empty = empty
+    def __init__(self, empty: bool = False, too_long: tuple[int, ...] = ()) -> None:
+        self.empty, self.too_long = empty, too_long
         self.asked: list[tuple[Sequence[str], Sequence[Form]]] = []
 
     def fill(self, prompts: Sequence[str], forms: Sequence[Form]) -> list[tuple[str, ...]]:
         self.asked.append((prompts, forms))
-        return [("" if self.empty else f"text {i}",) * len(form.openings) for i, form in enumerate(forms)]
+        texts = [("" if self.empty else f"text {i}",) * len(form.openings) for i, form in enumerate(forms)]
+        return [() if i in self.too_long else text for i, text in enumerate(texts)]
 
 
 def judge(scores: np.ndarray, mass: np.ndarray | None = None) -> tuple[Judgement | JudgeFailure, Reader]:
@@ -159,6 +161,22 @@ def test_where_the_model_writes_nothing_the_rubrics_texts_stand() -> None:
     reader = Reader(np.full(24, 5.0), np.full(24, 0.9))
     plain = LanguageModelJudge(reader, "scripted reader").judge([EXCHANGE])
     assert LanguageModelJudge(reader, "scripted reader", writer=Pen(empty=True)).judge([EXCHANGE]) == plain
+
+
+def test_where_a_form_is_too_long_the_scores_stand_and_the_narrative_says_so() -> None:
+    reader = Reader(np.full(24, 5.0), np.full(24, 0.9))
+    [plain] = LanguageModelJudge(reader, "scripted reader").judge([EXCHANGE])
+    refused, written = LanguageModelJudge(reader, "scripted reader", writer=Pen(too_long=(0, 1))).judge(
+        [EXCHANGE, OTHER]
+    )
+    for answer in (plain, refused, written):
+        assert isinstance(answer, Judgement)
+    for name in ("kind", "harsh"):
+        before, after = getattr(plain, name), getattr(refused, name)
+        assert after.narrative == f"{before.narrative} {UNWRITTEN}"
+        assert after == replace(before, narrative=after.narrative)
+    assert written.kind.narrative == "This reply text 2"
+    np.testing.assert_array_equal(refused.digit_mass, plain.digit_mass)
 
 
 def test_a_failed_exchange_is_not_written_about() -> None:

@@ -71,6 +71,40 @@ def test_a_judgement_is_the_mean_of_two_and_keeps_the_gap() -> None:
     assert judgement.composite == pytest.approx(np.mean(kind + harsh) / 2)
 
 
+@pytest.mark.parametrize("wrong", ["1.5", True, np.True_, None, 1 + 0j, b"1", [1], np.nan, np.inf, 10**400, -0.1])
+def test_a_measure_that_is_no_number_is_refused_and_named(wrong: object) -> None:
+    both = assessment([5.0] * 12), assessment([5.0] * 12)
+    with pytest.raises(JudgeError, match=r"error holds \[6\]: .*expected \(12,\) finite numbers") as error:
+        Judgement(*both, error=[0.5] * 6 + [wrong] + [0.5] * 5)  # type: ignore[arg-type]
+    assert repr(wrong) in str(error.value)
+    with pytest.raises(JudgeError, match=r"digit_mass holds \[1, 0\]: "):
+        Judgement(*both, digit_mass=[[0.5] * 12, [wrong] + [0.5] * 11])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [0.5, "0.5", b"0" * 12, {}, [0.5] * 11, [[0.5] * 12], [[0.5] * 12] * 3, [[0.5] * 12, [0.5]], np.ones((12, 2)),
+     [np.ones((1, 12)), np.ones((1, 11))], ["1"] * 12, np.ones(12, dtype=bool), np.full((2, 12), "1")],
+)  # fmt: skip
+def test_a_measure_of_another_shape_or_kind_is_refused(wrong: object) -> None:
+    for name in ("error", "digit_mass"):
+        with pytest.raises(JudgeError, match=f"^{name} .*; expected "):
+            Judgement(assessment([5.0] * 12), assessment([5.0] * 12), **{name: wrong})  # type: ignore[arg-type]
+
+
+def test_measures_are_copies_that_nobody_can_write() -> None:
+    error, mass = np.linspace(0, 12, 12), [list(range(2)) * 6, [np.float32(0.25)] * 12]
+    kept = Judgement(assessment([5.0] * 12), assessment([5.0] * 12), error=error, digit_mass=mass)  # type: ignore[arg-type]
+    assert kept.error is not None
+    assert kept.digit_mass is not None
+    np.testing.assert_array_equal(kept.error, error)
+    np.testing.assert_array_equal(kept.digit_mass, mass)
+    for array in (kept.error, kept.digit_mass):
+        assert array.dtype == np.float64
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.5
+
+
 def test_the_scripted_judge_says_what_it_was_told() -> None:
     failure = JudgeFailure("no network")
     answers = ScriptedJudge([5, [*range(11), 0], failure], gap=0.0).judge([EXCHANGE] * 3)

@@ -25,9 +25,9 @@ def judgement(scores: np.ndarray, **more: object) -> Judgement:
     return Judgement(*views, **more)  # type: ignore[arg-type]
 
 
-def printed(width: int = 80, **how: object) -> str:
+def printed(width: int = 80, answers: list[Judgement | JudgeFailure] | None = None, **how: object) -> str:
     out = io.StringIO()
-    answers = [
+    answers = answers or [
         judgement(np.linspace(4, 9.5, 12), error=np.full(12, 0.7)),
         judgement(np.linspace(1, 3, 12), violations=(Violation("boundary", "delete"),)),
         JudgeFailure("the service said no"),
@@ -41,7 +41,6 @@ def test_the_sheet_says_what_a_reader_needs() -> None:
     text = " ".join(printed().split())
     for told in (
         "composite 6.2 ±0.7 kind 6.8 harsh 5.8",
-        "(error not known)",
         "It breaks the frame. Found: delete",
         "moment kind moment",
         "moment harsh moment",
@@ -54,6 +53,19 @@ def test_the_sheet_says_what_a_reader_needs() -> None:
         "Calm. [2J And slow.",
     ):
         assert told in text, told
+
+
+def test_an_error_is_shown_and_explained_only_where_the_judge_states_one() -> None:
+    failure, known = JudgeFailure("no"), judgement(np.full(12, 5.0), error=np.full(12, 0.7))
+    texts = [
+        " ".join(printed(answers=[first, judgement(np.full(12, 5.0)), failure]).split())
+        for first in (known, judgement(np.full(12, 5.0)))
+    ]
+    assert "as the judge itself states it" in texts[0]
+    assert texts[0].count("±0.7") == 13  # the composite and twelve dimensions of one turn
+    assert "states no error" not in texts[0]
+    assert "±" not in texts[1]
+    assert "This judge states no error of its scores." in texts[1]
 
 
 def test_eighty_columns_without_colour_or_terminal_commands() -> None:

@@ -52,6 +52,47 @@ def test_words_without_an_answer_are_left_out_and_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "turns", "notes"),
+    [
+        ("C: a\nC: b\nT: c", [Turn("a\nb", "", "c")], ["line 2: client again"]),
+        ("C: a\nR: r\nC: b\nT: c", [Turn("a\nb", "r", "c")], ["line 3: client again"]),
+        ("C: a\nR: r\nR: s\nT: c", [Turn("a", "r\ns", "c")], ["line 3: reasoning again"]),
+        ("R: r\nC: a\nR: s\nT: c", [Turn("a", "r\ns", "c")], ["line 3: reasoning again"]),
+        ("C: a\nT: b\nT: c\nC: d\nT: e", [Turn("a", "", "b\nc"), Turn("d", "", "e")], ["line 3: therapist again"]),
+        ("C: a\nR: r\nT: b\nR: s\nT: c", [Turn("a", "r\ns", "b\nc")], ["line 5: therapist, with reasoning, again"]),
+        ("C: a\nT: b\nR: s\nC: c\nT: d", [Turn("a", "", "b"), Turn("c", "s", "d")], []),
+        ("T: x\nT: y\nC: a\nT: b", [Turn("a", "", "b")], ["line 1: therapist before", "line 2: therapist before"]),
+        ("R: r\nT: x\nC: a\nT: b", [Turn("a", "", "b")], ["line 2: therapist, with reasoning, before any client"]),
+        ("C: a\nT: b\nC: c\nR: r", [Turn("a", "", "b")], ["the last words (client and reasoning)"]),
+        ("C: a\nT: b\nR: r", [Turn("a", "", "b")], ["the last words (reasoning)"]),
+        ("C: a\nb\nT: c\n\nd", [Turn("a b", "", "c d")], []),
+    ],
+)  # fmt: skip
+def test_speeches_that_do_not_alternate_are_kept_and_noted(
+    tmp_path: Path, text: str, turns: list[Turn], notes: list[str]
+) -> None:
+    found = read_transcript(written(tmp_path, "a.txt", text.replace("R:", "Reasoning:")))
+    assert list(found.turns) == turns
+    assert len(found.notes) == len(notes)
+    for note, told in zip(found.notes, notes, strict=True):
+        assert note.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", '[{"client": "a", "therapist": ""}, {"client": "b", "therapist": "c"}]'),
+        ("a.csv", "client,therapist\na,\nb,c\n"),
+        ("b.csv", "client,therapist\na,,,\nb,c,,\n"),
+    ],
+)
+def test_in_rows_an_empty_reply_is_a_turn_and_noted(tmp_path: Path, name: str, text: str) -> None:
+    found = read_transcript(written(tmp_path, name, text))
+    assert found.turns == (Turn("a", "", ""), Turn("b", "", "c"))
+    assert found.notes == ("turn 1: the therapist says nothing; judged as an empty reply",)
+
+
+@pytest.mark.parametrize(
     ("name", "text", "told"),
     [
         ("a.json", '[{"client": "x"}, {"client": 3, "therapist": "y"}]', ["turn 1: therapist: found", "turn 2: client: found 3"]),
@@ -61,6 +102,12 @@ def test_words_without_an_answer_are_left_out_and_noted(tmp_path: Path) -> None:
         ("a.json", '["x", {"client": " ", "therapist": "\\ud800"}]', ["found 'x'", "client: found no words", "lone surrogate"]),
         ("a.csv", "who,what\n1,2\n", ["found columns who, what"]),
         ("a.csv", 'client,therapist\n"x,y\n', ["not a CSV row"]),
+        ("a.json", '[{"client": "a", "client": "b", "therapist": "c"}]', ["turn 1: client: found ['a', 'b']"]),
+        ("a.json", '[{"client": "a"}, {"client": "b", "therapist": "c"}]', ["turn 1: therapist: found nothing"]),
+        ("a.json", '[{"client": "", "therapist": "c"}]', ["turn 1: client: found no words", "to the turn before"]),
+        ("a.csv", "client,Client,therapist\na,b,c\n", [":1: found columns client more than once"]),
+        ("a.csv", "client,therapist\na, b,c\nd,e,\n", [":2: found 1 cells too many; put a text that holds a comma"]),
+        ("a.csv", "client,therapist\na\n,c\n", [":2: therapist: found nothing", ":3: client: found no words"]),
         ("a.txt", "Hello there\nNarrator: once\nC: x\nT: y", [":1: found 'Hello there'", ":2: found speaker 'Narrator'"]),
         ("a.txt", "C: \nT: y", ["client: found no words"]),
         ("a.txt", "", ["found no client"]),

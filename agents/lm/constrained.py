@@ -3,12 +3,14 @@
 A form is opening, text, opening, text, ... The openings are put there; a text is written token by token from those that
 hold no quotation mark, backslash, line break, control or special character, and ends where the model would rather write
 a token that begins with a quotation mark, a line break or its end token, or at its bound. Greedy unless a key is given. The
-rows of a batch share their prompts' prefill (agents/lm/prompt_tree.py), and nothing is padded.
+rows of a batch share their prompts' prefill (agents/lm/prompt_tree.py), and nothing is padded. No pass forwards more tokens
+than the tree's budget, no batch holds more keys of its own than `held`, and nothing is written beyond the model's context.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,15 +22,22 @@ from agents.lm.generate import chat_tokens, without_special
 from agents.lm.models import LoadedModel
 from agents.lm.prompt_tree import Places, PromptTree, grown, laid_out, placed_states, slot_caches
 
-ROWS = 16  # texts written at once: bounds the keys held
+ROWS = 16  # texts written at once: bounds the logits
+HELD = 4096  # tokens of a batch beside those that all its rows begin with: bounds the keys
 REPEAT = 4  # no run of so many tokens stands twice in a text: small models go in circles when greedy
+
+
+class TooLong(ValueError):
+    """A prompt that leaves no room for its answer in the model's context."""
 
 
 class FieldWriter:
     """Writes texts under the adapter set that is active."""
 
-    def __init__(self, loaded: LoadedModel, tree: PromptTree | None = None) -> None:
-        self.loaded, self.tree = loaded, tree or PromptTree(loaded.model)
+    def __init__(self, loaded: LoadedModel, tree: PromptTree | None = None, held: int = HELD) -> None:
+        """held: tokens whose keys the rows of a batch hold beside those that all begin with; a row that needs more is written
+        alone."""
+        self.loaded, self.tree, self.held = loaded, tree or PromptTree(loaded.model), held
         self._kinds: dict[str, npt.NDArray[np.bool_]] = {}
 
     def fill(
@@ -41,33 +50,49 @@ class FieldWriter:
         """The texts of each row: one after each of its openings, in answer to its prompt, a user's message.
 
         most_tokens: the bound of each text. key: draw from the whole distribution instead of taking the likeliest token.
-        Raises ValueError unless all rows have equally many openings and bounds of at least one token.
+        A row is () where prompt, openings and texts at their bounds are longer than `tree.context` tokens: nothing of it is
+        written, and the other rows are. Raises ValueError unless all rows have equally many openings and bounds of at least
+        one token.
         """
         _expect(prompts, openings, most_tokens)
-        found: list[tuple[str, ...]] = []
-        for start in range(0, len(prompts), ROWS):
-            rows = slice(start, start + ROWS)
-            keys = None if key is None else mx.random.split(mx.random.split(key, start + 1)[-1], 1)[0]
-            found += self._fill(prompts[rows], openings[rows], most_tokens[rows], keys)
+        asked = [self._asked(*row) for row in zip(prompts, openings, most_tokens, strict=True)]
+        fitting = [i for i, row in enumerate(asked) if len(row.start) + row.added <= self.tree.context]
+        found: list[tuple[str, ...]] = [()] * len(asked)
+        for run in _runs([asked[i] for i in fitting], self.held):
+            sub = None if key is None else mx.random.split(key, run.start + 1)[-1]
+            for i, texts in zip(fitting[run], self._fill([asked[i] for i in fitting[run]], sub), strict=True):
+                found[i] = texts
         return found
 
     def write(self, prompt: str, most_tokens: int, key: mx.array | None = None) -> str:
-        """A free text in answer to a prompt: quotation marks and line breaks are allowed, and the model's end ends it."""
+        """A free text in answer to a prompt: quotation marks and line breaks are allowed, and the model's end ends it.
+
+        Raises TooLong where the prompt and `most_tokens` are more than `tree.context` tokens, ValueError for no token to write.
+        """
         if most_tokens < 1:
             raise ValueError(f"found most_tokens {most_tokens}; expected at least 1")
-        rows = _Rows(self.loaded, self.tree, [self._start(prompt)])
+        start = self._start(prompt)
+        if len(start) + most_tokens > self.tree.context:
+            raise TooLong(
+                f"found a prompt of {len(start)} tokens and {most_tokens} to write; expected at most {self.tree.context} "
+                f"together, the context of {self.loaded.name!r}. Shorten the prompt, or take a model with a longer context"
+            )
+        rows = _Rows(self.loaded, self.tree, [start])
         written = self._texts(rows, [most_tokens], free=True, key=key)
         return _whole(self.loaded.tokenizer.decode(written[0]), len(written[0]) == most_tokens)
 
-    def _fill(self, prompts: Any, openings: Any, most_tokens: Any, key: mx.array | None) -> list[tuple[str, ...]]:
-        first = [self._start(p) + self._encode(o[0]) for p, o in zip(prompts, openings, strict=True)]
-        rows = _Rows(self.loaded, self.tree, first)
-        texts: list[list[str]] = [[] for _ in prompts]
-        for field in range(len(openings[0])):
+    def _asked(self, prompt: str, openings: Sequence[str], most: Sequence[int]) -> _Asked:
+        first, *later = map(self._encode, openings)
+        return _Asked([*self._start(prompt), *first], later, most)
+
+    def _fill(self, asked: Sequence[_Asked], key: mx.array | None) -> list[tuple[str, ...]]:
+        rows = _Rows(self.loaded, self.tree, [row.start for row in asked])
+        texts: list[list[str]] = [[] for _ in asked]
+        for field in range(len(asked[0].most)):
             if field:
-                rows.put([self._encode(row[field]) for row in openings])
+                rows.put([row.openings[field - 1] for row in asked])
             key, sub = (None, None) if key is None else mx.random.split(key)
-            bounds = [row[field] for row in most_tokens]
+            bounds = [row.most[field] for row in asked]
             for row, tokens in enumerate(self._texts(rows, bounds, free=False, key=sub)):
                 texts[row].append(_whole(self.loaded.tokenizer.decode(tokens), len(tokens) == bounds[row]))
         return [tuple(text) for text in texts]
@@ -123,19 +148,45 @@ class FieldWriter:
         return list(self.loaded.tokenizer.encode(plain, add_special_tokens=False))
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A row in tokens. start: prompt and first opening. openings: those after it. most: the bound of each text."""
+
+    start: list[int]
+    openings: list[list[int]]
+    most: Sequence[int]
+
+    @property
+    def added(self) -> int:
+        """Tokens that follow `start` at most."""
+        return sum(map(len, self.openings)) + sum(self.most)
+
+
+def _runs(rows: Sequence[_Asked], held: int) -> Iterator[slice]:
+    """Neighbours that are written together: at most ROWS, with at most `held` tokens beside those that all begin with."""
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        if stop in (len(rows), start + ROWS) or _own(rows[start : stop + 1]) > held:
+            yield slice(start, stop)
+            start = stop
+
+
+def _own(rows: Sequence[_Asked]) -> int:
+    tree = grown([row.start for row in rows])
+    return tree.size - len(tree.tokens) + sum(row.added for row in rows)
+
+
 class _Rows:
     """Sequences that grow side by side on one set of keys and values."""
 
     def __init__(self, loaded: LoadedModel, tree: PromptTree, sequences: Sequence[list[int]]) -> None:
-        self._model = loaded.model
+        self._model, self._budget = loaded.model, tree.budget
         trunk = tree.trunk(sequences, min(map(len, sequences)) - 1)
-        held = len(trunk.tokens)
-        self._caches = slot_caches(trunk)
-        tokens, places, branches = laid_out(held, [grown(sequences, held)])
-        hidden = placed_states(self._model, tokens, self._caches, places)
+        tokens, places, branches = laid_out(len(trunk.tokens), [grown(sequences, len(trunk.tokens))])
+        self._caches, self._slots = slot_caches(trunk), places.slots
+        hidden = self._append(tokens, places.positions, places.seen)
         last = [_end(branches, i, len(sequence)) for i, sequence in enumerate(sequences)]
         self._seen = places.seen[last]  # (rows, slots)
-        self._slots = np.concatenate([places.slots, places.positions])
         self._lengths = [len(sequence) for sequence in sequences]
         self._hidden = hidden[mx.array(last)]
 
@@ -148,21 +199,30 @@ class _Rows:
         owner = np.array([row for row, tokens in enumerate(following) for _ in tokens], dtype=np.int64)
         if not len(owner):
             return
-        n = len(owner)
         positions = np.concatenate([self._lengths[r] + np.arange(len(t)) for r, t in enumerate(following)])
         own = owner[:, None] == owner[None]
-        seen = np.concatenate([self._seen[owner], own & np.tri(n, dtype=bool)], axis=1)
-        places = Places(self._slots, positions.astype(np.int32), seen)
-        hidden = placed_states(self._model, [t for tokens in following for t in tokens], self._caches, places)
+        seen = np.concatenate([self._seen[owner], own & np.tri(len(owner), dtype=bool)], axis=1)
+        hidden = self._append([t for tokens in following for t in tokens], positions.astype(np.int32), seen)
         mine = np.arange(len(following))[:, None] == owner[None]
         self._seen = np.concatenate([self._seen, mine], axis=1)
-        self._slots = np.concatenate([self._slots, places.positions])
         self._lengths = [length + len(t) for length, t in zip(self._lengths, following, strict=True)]
         last = np.cumsum([len(t) for t in following]) - 1
         both = mx.concatenate([self._hidden, hidden])
         rows = [len(following) + int(last[r]) if t else r for r, t in enumerate(following)]
         self._hidden = both[mx.array(rows)]
-        mx.eval(self._hidden, [(cache.keys, cache.values) for cache in self._caches])
+        mx.eval(self._hidden)
+
+    def _append(self, tokens: Sequence[int], positions: np.ndarray, seen: np.ndarray) -> mx.array:
+        """Hidden states (n, width) of n tokens, parents first, each of which sees some of slots + n keys: seen (n, slots + n) bool.
+        Their own are among the keys afterwards."""
+        held, found = len(self._slots), []
+        self._slots = np.concatenate([self._slots, positions])
+        for start in range(0, len(tokens), self._budget):
+            part = slice(start, start + self._budget)
+            places = Places(self._slots[: held + start], positions[part], seen[part, : held + part.stop])
+            found.append(placed_states(self._model, tokens[part], self._caches, places))
+            mx.eval(found[-1], [(cache.keys, cache.values) for cache in self._caches])
+        return mx.concatenate(found)
 
 
 def _end(branches: Sequence[tuple[Any, int]], sequence: int, length: int) -> int:

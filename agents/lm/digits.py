@@ -8,7 +8,6 @@ does not answer. Every question is a branch of one prompt tree, with a "1" behin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,7 +49,6 @@ class DigitReader:
         expect; else the two are one text. Raises NoDigits."""
         self.loaded, self.chat = loaded, chat
         self.tree = tree or PromptTree(loaded.model)
-        self.context = _context(loaded)
         self._places: dict[str, Place] = {}
         self._place("score: ")
 
@@ -58,7 +56,7 @@ class DigitReader:
         """(scores (n, q) in [0, 10], digit mass (n, q) in [0, 1]) of q questions after each of n prompts.
 
         A question ends where the number begins. Special tokens written out in the text are broken up. Where the model's
-        output is not finite, or prompt and question are longer than `context` tokens, both are NaN. Raises ValueError for
+        output is not finite, or prompt and question are longer than `tree.context` tokens, both are NaN. Raises ValueError for
         no questions or an empty prompt.
         """
         starts, places = [self._start(prompt) for prompt in prompts], [self._place(text) for text in questions]
@@ -68,7 +66,7 @@ class DigitReader:
                 "expected at least one of each"
             )
         longest = max(len(place.before) for place in places) + 1
-        read = [i for i, start in enumerate(starts) if len(start) + longest <= self.context]
+        read = [i for i, start in enumerate(starts) if len(start) + longest <= self.tree.context]
         scores, mass = np.full((2, len(starts), len(places)), np.nan)
         if read:
             scores[read], mass[read] = self._scores([starts[i] for i in read], places)
@@ -126,15 +124,6 @@ def expected(first: Matrix, second: Matrix, places: Sequence[Place]) -> tuple[Ma
     mass = p.sum(axis=1)
     mass[~(np.isfinite(mass) & (mass > 0))] = np.nan
     return p @ np.arange(11.0) / mass, np.minimum(mass, 1.0)
-
-
-def _context(loaded: LoadedModel) -> int:
-    """The tokens the model was made for; without a statement, as many as there are."""
-    arguments = vars(getattr(loaded.model, "args", None) or object)
-    stated = (arguments.get("text_config") or {}).get(
-        "max_position_embeddings", arguments.get("max_position_embeddings")
-    )
-    return int(stated or sys.maxsize)
 
 
 def _in_parts(places: Sequence[Place], states: Sequence[mx.array]) -> list[tuple[Sequence[Place], Sequence[mx.array]]]:

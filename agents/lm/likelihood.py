@@ -1,6 +1,7 @@
-"""How likely a model finds a reply: the mean log-probability of its tokens.
+"""What a model makes of a reply: how likely it finds it, and its states while it reads it.
 
     L = 1/T sum_t log p(y_t | x, y_<t)      nats; T tokens of reply y after prompt x
+    h = 1/T sum_t h_t                       h_t the states, of the layers that the tree was made for, at token t
 
 Prompts and replies are one prompt tree, so that replies to the same client share its prefill.
 """
@@ -26,20 +27,45 @@ def mean_logprobs(
 ) -> npt.NDArray[np.float64]:
     """(n,) L of each reply to its prompt, a user's message; NaN where the reply has no token. Raises FloatingPointError
     where the model's output is not finite."""
-    tokenizer = loaded.tokenizer
-    spoken = [reply.strip().encode("utf-8", "replace").decode("utf-8") for reply in replies]  # no lone surrogates
-    targets = [list(tokenizer.encode(without_special(r, tokenizer), add_special_tokens=False)) for r in spoken]
+    starts, targets = answers(loaded, prompts, replies)
     asked = [i for i, target in enumerate(targets) if target]
-    starts = {p: chat_tokens(tokenizer, [{"role": "user", "content": p}]) for p in {prompts[i] for i in asked}}
-    states = tree.states([[*starts[prompts[i]], *targets[i][:-1]] for i in asked], [len(targets[i]) for i in asked])
+    states = tree.states([[*starts[i], *targets[i][:-1]] for i in asked], [len(targets[i]) for i in asked])
     found = np.full(len(targets), np.nan)
     for i, hidden in zip(asked, states, strict=True):
         found[i] = _mean(loaded, hidden, targets[i])
-    if broken := [i for i in asked if not np.isfinite(found[i])]:
-        raise FloatingPointError(
-            f"replies {broken}: log-probabilities that are not finite. The model's output is broken"
-        )
+    _expect_finite([i for i in asked if not np.isfinite(found[i])], "log-probabilities")
     return found
+
+
+def mean_states(
+    loaded: LoadedModel, tree: PromptTree, prompts: Sequence[str], replies: Sequence[str]
+) -> npt.NDArray[np.float32]:
+    """(n, width) mean over the tokens of each reply to its prompt of the states that `tree` gives; NaN where the reply has no
+    token. Raises FloatingPointError where the model's output is not finite."""
+    starts, targets = answers(loaded, prompts, replies)
+    asked = [i for i, target in enumerate(targets) if target]
+    states = tree.states([[*starts[i], *targets[i]] for i in asked], [len(targets[i]) for i in asked])
+    means = [mx.mean(hidden.astype(mx.float32), axis=0) for hidden in states]
+    found = np.full((len(targets), means[0].shape[0] if means else 0), np.nan, dtype=np.float32)
+    found[asked] = np.array(mx.stack(means)) if means else found[asked]
+    _expect_finite([i for i in asked if not np.isfinite(found[i]).all()], "states")
+    return found
+
+
+def answers(
+    loaded: LoadedModel, prompts: Sequence[str], replies: Sequence[str]
+) -> tuple[list[list[int]], list[list[int]]]:
+    """(tokens up to where each answer begins, tokens of each reply): a prompt is a user's message, a reply what is said to it."""
+    tokenizer = loaded.tokenizer
+    spoken = [reply.strip().encode("utf-8", "replace").decode("utf-8") for reply in replies]  # no lone surrogates
+    targets = [list(tokenizer.encode(without_special(r, tokenizer), add_special_tokens=False)) for r in spoken]
+    starts = {p: chat_tokens(tokenizer, [{"role": "user", "content": p}]) for p in dict.fromkeys(prompts)}
+    return [starts[prompt] for prompt in prompts], targets
+
+
+def _expect_finite(broken: Sequence[int], what: str) -> None:
+    if broken:
+        raise FloatingPointError(f"replies {list(broken)}: {what} that are not finite. The model's output is broken")
 
 
 def _mean(loaded: LoadedModel, hidden: mx.array, target: list[int]) -> float:

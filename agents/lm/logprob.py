@@ -10,14 +10,13 @@ runs on response positions only. Layers below the first adapter are frozen: thei
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import mlx.nn as nn
 
 from agents.lm.architecture import head, hidden_states, layers_of
+from agents.lm.depth import Skip, Tap, layers_replaced
 from agents.lm.device import mx
 from agents.lm.functional_cache import functional_caches
 
@@ -52,7 +51,7 @@ def response_logprobs(
     _expect(prompt, responses)
     if lower is not None and lower.first > 0:
         stored = [lower.prompt] if lower.branches is None else [lower.prompt, lower.branches]
-        with _layers_replaced(model, _replaying(lower.first, stored)):
+        with layers_replaced(model, _replaying(lower.first, stored)):
             hidden = _response_hidden(model, prompt, responses)
     else:
         hidden = _response_hidden(model, prompt, responses)
@@ -76,9 +75,9 @@ def naive_response_logprobs(
 def record_lower(model: nn.Module, prompt: list[int], responses: list[list[int]], first: int) -> LowerStates:
     """Run the layers below `first` once, without gradient, on the prompt and the branches."""
     _expect(prompt, responses)
-    tap = _Tap()
-    above = {i: _Skip() for i in range(first + 1, len(layers_of(model)))}
-    with _layers_replaced(model, {first: tap, **above}):
+    tap = Tap()
+    above = {i: Skip() for i in range(first + 1, len(layers_of(model)))}
+    with layers_replaced(model, {first: tap, **above}):
         _response_hidden(model, prompt, responses)
     states = [mx.stop_gradient(h) for h in tap.seen]
     mx.eval(states)
@@ -124,33 +123,7 @@ def _expect(prompt: list[int], responses: list[list[int]]) -> None:
         )
 
 
-class _Skip:
-    """A layer that passes its input on."""
-
-    def __init__(self) -> None:
-        self.stands_for: Any = None
-
-    def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
-        cache.advance(hidden.shape[1])
-        return hidden
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["stands_for"], name)  # e.g. use_sliding, which the models ask of a layer
-
-
-class _Tap(_Skip):
-    """A layer that remembers its inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[mx.array] = []
-
-    def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
-        self.seen.append(hidden)
-        return super().__call__(hidden, mask, cache)
-
-
-class _Replay(_Skip):
+class _Replay(Skip):
     """A layer whose outputs are already known, call by call."""
 
     def __init__(self, outputs: list[mx.array]) -> None:
@@ -167,19 +140,5 @@ class _Replay(_Skip):
         return super().__call__(output, mask, cache)
 
 
-def _replaying(first: int, stored: list[mx.array]) -> dict[int, _Skip]:
-    return {**{i: _Skip() for i in range(first - 1)}, first - 1: _Replay(stored)}
-
-
-@contextmanager
-def _layers_replaced(model: nn.Module, by: dict[int, _Skip]) -> Iterator[None]:
-    """Some layers stand aside for the time of a pass. The model's own list is changed and changed back."""
-    layers: list[Any] = layers_of(model)
-    before = list(layers)
-    try:
-        for i, layer in by.items():
-            layer.stands_for = before[i]
-            layers[i] = layer
-        yield
-    finally:
-        layers[:] = before
+def _replaying(first: int, stored: list[mx.array]) -> dict[int, Skip]:
+    return {**{i: Skip() for i in range(first - 1)}, first - 1: _Replay(stored)}

@@ -12,9 +12,11 @@ a batch of 96 rows would hold them 96 times. Branches are forwarded in passes of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +24,7 @@ import mlx.nn as nn
 import numpy as np
 
 from agents.lm.architecture import hidden_states, layers_of
+from agents.lm.depth import states_entering
 from agents.lm.device import mx, on_cpu
 from agents.lm.functional_cache import FunctionalCache, functional_caches
 from agents.lm.generate import PREFILL, common_length
@@ -29,6 +32,7 @@ from agents.lm.generate import PREFILL, common_length
 # Tokens of branches in one pass. Branches do not see each other, but a pass computes as if they did before it masks them: on a
 # CPU that work counts; on a GPU fewer passes do.
 BUDGET = 256 if on_cpu() else 4096
+Forward = Callable[[nn.Module, mx.array, list[Any]], mx.array]  # (model, tokens (1, n), caches) -> states (1, n, width)
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,14 @@ class Trunk:
             return self
         return Trunk(self.tokens[:length], [_cut(layer, length) for layer in self.layers])
 
-    def extended(self, model: nn.Module, tokens: Sequence[int]) -> tuple[Trunk, mx.array | None]:
+    def extended(
+        self, model: nn.Module, tokens: Sequence[int], forward: Forward = hidden_states
+    ) -> tuple[Trunk, mx.array | None]:
         """(a longer trunk, hidden states (len(tokens), width) of the new tokens or None); this one stays as it is."""
         layers, found = [layer.broadcast(1) if layer.slots else FunctionalCache() for layer in self.layers], []
         for start in range(0, len(tokens), PREFILL):
-            found.append(hidden_states(model, mx.array([list(tokens[start : start + PREFILL])]), layers)[0])
-            mx.eval(found[-1], [(layer.keys, layer.values) for layer in layers])
+            found.append(forward(model, mx.array([list(tokens[start : start + PREFILL])]), layers)[0])
+            mx.eval(found[-1], [(layer.keys, layer.values) for layer in layers if layer.keys is not None])
         return Trunk((*self.tokens, *tokens), layers), mx.concatenate(found) if found else None
 
 
@@ -93,6 +99,9 @@ class SlotCache:
         self.keys, self.values = keys, values
         return keys, values
 
+    def advance(self, n: int) -> None:
+        """Of a layer that stands aside nothing is kept."""
+
     def make_mask(self, n: int, return_array: bool = False, window_size: int | None = None) -> mx.array:
         assert self.places is not None
         return self.places.mask(window_size)
@@ -102,12 +111,18 @@ def slot_caches(trunk: Trunk) -> list[SlotCache]:
     return [SlotCache(layer.keys, layer.values) for layer in trunk.layers]
 
 
-def placed_states(model: nn.Module, tokens: Sequence[int], caches: list[SlotCache], places: Places) -> mx.array:
+def placed_states(
+    model: nn.Module,
+    tokens: Sequence[int],
+    caches: list[SlotCache],
+    places: Places,
+    forward: Forward = hidden_states,
+) -> mx.array:
     """Hidden states (n, width) of n tokens that stand at `places`; their keys and values are appended to `caches`."""
     for cache in caches:
         cache.places = places
     with _rotary_at(model, mx.array(places.positions)):
-        return hidden_states(model, mx.array([list(tokens)]), caches)[0]
+        return forward(model, mx.array([list(tokens)]), caches)[0]
 
 
 class _RotaryAt:
@@ -179,11 +194,15 @@ def _parts(sequences: Sequence[Sequence[int]], group: Sequence[int], n: int, dep
 class PromptTree:
     """Forwards sequences as a tree and keeps the trunk for the next call.
 
-    Of one model under one adapter set: `clear` it when another is active or the set was trained.
+    Of one model under one adapter set: `clear` it when another is active or the set was trained. budget: tokens of branches in one
+    pass. context: tokens of one sequence that the model was made for; readers and writers refuse longer ones. layers: where
+    given, states are those that enter these layers, side by side, and nothing above is computed; else the last ones, after
+    the norm.
     """
 
-    def __init__(self, model: nn.Module, budget: int = BUDGET) -> None:
-        self.model, self.budget = model, budget
+    def __init__(self, model: nn.Module, budget: int = BUDGET, layers: Sequence[int] | None = None) -> None:
+        self.model, self.budget, self.context = model, budget, _context(model)
+        self._forward: Forward = partial(states_entering, layers=tuple(layers)) if layers else hidden_states
         self._kept = Trunk.empty(model)
         self.forwarded = 0  # tokens, for measurements
 
@@ -212,7 +231,7 @@ class PromptTree:
         shared = first[: min(most, common_length(first, last))]
         kept = self._kept.cut(common_length(self._kept.tokens, shared))
         self.forwarded += len(shared) - len(kept.tokens)
-        self._kept, _ = kept.extended(self.model, shared[len(kept.tokens) :])
+        self._kept, _ = kept.extended(self.model, shared[len(kept.tokens) :], self._forward)
         return self._kept
 
     def _walk(self, trunk: Trunk, branches: Sequence[Branch], reading: _Reading) -> None:
@@ -221,7 +240,7 @@ class PromptTree:
             self._forest(trunk, packed, reading)
         for branch in branches:
             if branch.size > self.budget:
-                longer, hidden = trunk.extended(self.model, branch.tokens)
+                longer, hidden = trunk.extended(self.model, branch.tokens, self._forward)
                 self.forwarded += len(branch.tokens)
                 if hidden is not None:
                     reading.read(hidden, [(branch, 0)])
@@ -241,7 +260,8 @@ class PromptTree:
         tokens, places, found = laid_out(len(trunk.tokens), branches)
         if tokens:
             self.forwarded += len(tokens)
-            reading.read(placed_states(self.model, tokens, slot_caches(trunk), places), found)
+            states = placed_states(self.model, tokens, slot_caches(trunk), places, self._forward)
+            reading.read(states, found)
 
 
 def laid_out(trunk: int, branches: Sequence[Branch]) -> tuple[list[int], Places, list[tuple[Branch, int]]]:
@@ -275,6 +295,15 @@ def _starts(branches: Sequence[Branch]) -> Iterator[tuple[int, Branch]]:
     for branch in branches:
         yield start, branch
         start += len(branch.flattened())
+
+
+def _context(model: nn.Module) -> int:
+    """The tokens that the model's configuration states; without a statement, as many as there are."""
+    arguments = vars(getattr(model, "args", None) or object)
+    stated = (arguments.get("text_config") or {}).get(
+        "max_position_embeddings", arguments.get("max_position_embeddings")
+    )
+    return int(stated or sys.maxsize)
 
 
 class _Reading:

@@ -1,0 +1,79 @@
+"""Layers that stand aside for the time of a pass: what enters a layer is kept, what lies above it is not computed.
+
+A model is a list of layers between an embedding and a norm; the list is changed and changed back, the layers are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.nn as nn
+
+from agents.lm.architecture import hidden_states, layers_of
+from agents.lm.device import mx
+
+
+class Skip:
+    """A layer that passes its input on."""
+
+    def __init__(self) -> None:
+        self.stands_for: Any = None
+
+    def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+        cache.advance(hidden.shape[1])
+        return hidden
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["stands_for"], name)  # e.g. use_sliding, which the models ask of a layer
+
+
+class Tap(Skip):
+    """A layer that remembers its inputs and passes them on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[mx.array] = []
+
+    def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+        self.seen.append(hidden)
+        return super().__call__(hidden, mask, cache)
+
+
+class Watched(Tap):
+    """A layer that remembers its inputs and does its work."""
+
+    def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+        self.seen.append(hidden)
+        worked: mx.array = self.stands_for(hidden, mask, cache)
+        return worked
+
+
+@contextmanager
+def layers_replaced(model: nn.Module, by: Mapping[int, Skip]) -> Iterator[None]:
+    """Some layers stand aside for the time of a pass. The model's own list is changed and changed back."""
+    layers: list[Any] = layers_of(model)
+    before = list(layers)
+    try:
+        for i, layer in by.items():
+            layer.stands_for = before[i]
+            layers[i] = layer
+        yield
+    finally:
+        layers[:] = before
+
+
+def states_entering(model: nn.Module, tokens: mx.array, cache: list[Any], layers: Sequence[int]) -> mx.array:
+    """(batch, time, len(layers) * width) hidden states that enter those layers, side by side; nothing above is computed.
+
+    layers: ascending, counted from 0, so that layer n is entered by what the first n layers made. The last of them does not run.
+    """
+    last = layers[-1]
+    entered: dict[int, Skip] = {i: Watched() for i in layers[:-1]}
+    top = Tap()
+    above = {i: Skip() for i in range(last + 1, len(layers_of(model)))}
+    with layers_replaced(model, {**entered, last: top, **above}):
+        hidden_states(model, tokens, cache)
+    seen = [layer.seen[0] for layer in entered.values() if isinstance(layer, Tap)]
+    return mx.concatenate([*seen, top.seen[0]], axis=-1)
