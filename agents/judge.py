@@ -11,13 +11,19 @@ from typing import Any
 import numpy as np
 
 from agents.lm.adapters import AdapterSets
+from agents.lm.architecture import layers_of
 from agents.lm.constrained import FieldWriter
 from agents.lm.digits import DigitReader
-from agents.lm.likelihood import mean_logprobs
+from agents.lm.likelihood import mean_logprobs, mean_states
+from agents.lm.lora import without_adapters
 from agents.lm.models import LoadedModel
 from agents.lm.prompt_tree import PromptTree
 from judges.likelihood import likelihood_prompt
+from judges.offline.embedding import EmbeddingJudge
 from judges.protocol import Exchange
+from judges.reading.judge import WithReading
+from judges.reading.kept import cached_reading, reader_fingerprint
+from judges.rubric import prompt_text
 from judges.writer import Form
 
 
@@ -82,3 +88,30 @@ class FrozenLikelihood:
         prompts = [likelihood_prompt(exchange) for exchange in exchanges]
         with self.frozen.active() as tree:
             return mean_logprobs(self.frozen.loaded, tree, prompts, [exchange.therapist for exchange in exchanges])
+
+
+class BaseReader:
+    """The base itself, without any adapter, reading replies: `judges.reading.kept.NamedReader`."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        layers = reading_layers(len(layers_of(loaded.model)))
+        self._tree = PromptTree(loaded.model, layers=layers)
+        self.fingerprint = reader_fingerprint(loaded.base_hash, layers, prompt_text("likelihood"))
+
+    def states(self, exchanges: Sequence[Exchange]) -> np.ndarray:
+        """(n, 2 width) mean states over the tokens of each reply after the client's words; NaN for a reply of no tokens."""
+        prompts = [likelihood_prompt(exchange) for exchange in exchanges]
+        with without_adapters(self._loaded.model):
+            return mean_states(self._loaded, self._tree, prompts, [exchange.therapist for exchange in exchanges])
+
+
+def reading_layers(depth: int) -> tuple[int, int]:
+    """The layers whose inputs are read: 14 and 18 of SmolLM2's 30, and as deep in another model (benchmarks/judge_reading.py)."""
+    return max(1, depth * 14 // 30), max(2, depth * 18 // 30)
+
+
+def reading_judge(embedding: EmbeddingJudge, loaded: LoadedModel) -> WithReading:
+    """The embedding judge, held against what the base reads. The fit of the reading is read, or made where there is none."""
+    reader = BaseReader(loaded)
+    return WithReading(embedding, reader, cached_reading(reader, embedding.examples, embedding.fit.unseen))

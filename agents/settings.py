@@ -65,9 +65,10 @@ class EnvironmentPart(_Section):
     )
     stage: int | None = Field(None, ge=1, le=4, description="Treatment stage of every client; none: drawn 35/45/20/0.")
     max_turns: int = Field(20, ge=1, description="Turns of a session (DESIGN section 2).")
-    judge: Literal["embedding", "self", "anthropic"] = Field(
+    judge: Literal["embedding", "reading", "self", "anthropic"] = Field(
         "embedding",
-        description="Offline embedding judge, the frozen model itself (for models that can judge), or a model behind an API.",
+        description="Offline embedding judge, the same held against what the base reads, the frozen model itself (for models that "
+        "can judge), or a model behind an API.",
     )
     anthropic: AnthropicJudgeConfig = Field(
         AnthropicJudgeConfig(), description="Model, budget and deadlines of the judge behind the API."

@@ -63,7 +63,7 @@ class EmbeddingJudge:
         self.config = config or EmbeddingJudgeConfig()
         self._encoder = encoder or SentenceEncoder()
         self._vocabulary = self._encoder.vocabulary()
-        self.fit, self._examples = cached_fit(self._encoder, self.config.cache_folder, self.config.examples)
+        self.fit, self.examples = cached_fit(self._encoder, self.config.cache_folder, self.config.examples)
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
         """One Judgement for each exchange, in order; a JudgeFailure where a text is no text."""
@@ -101,8 +101,8 @@ class EmbeddingJudge:
         kind = 10 * gate * sigmoid(z + u)
         harsh = 10 * gate * sigmoid(z - u - self.config.harsh_extra)
         return Judgement(
-            kind=assessment("kind", kind, evidence, self._examples),
-            harsh=assessment("harsh", harsh, evidence, self._examples),
+            kind=assessment("kind", kind, evidence, self.examples),
+            harsh=assessment("harsh", harsh, evidence, self.examples),
             error=10 * gate * (sigmoid(z + u) - sigmoid(z - u)) / 2,
         )
 
