@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,8 @@ from client_graph.names import DIMENSIONS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agents.judges import Chosen
+    from agents.judges import Chosen, Paid
+    from judges.api.ledger import Spending
     from judges.assessment.session import SessionEvaluation
     from judges.protocol import Assessment, JudgeFailure, Judgement
     from judges.transcript import Transcript
@@ -35,43 +39,138 @@ def add_judge(commands: Any) -> None:
         "--judge",
         default="embedding",
         metavar="NAME",
-        help="embedding (offline; the default), self, anthropic, or a model folder",
+        help="embedding (offline; the default), reading, self, anthropic, or a model folder",
     )
     judge.add_argument("--model", metavar="NAME", help="the model of self (a folder or hub name) or of anthropic")
     judge.add_argument("--json", type=Path, metavar="OUT", help="also write every number and text as JSON")
     judge.add_argument(
         "--calibration", type=Path, metavar="DIR", help="where calibrate-judge --write kept what is known of it"
     )
+    paid = judge.add_argument_group("with --judge anthropic", "It costs money: docs/judges_api.md.")
+    paid.add_argument(
+        "--api-settings", type=Path, metavar="FILE", help="its settings as TOML: model, prices, budgets, deadlines, ..."
+    )
+    paid.add_argument("--cache", metavar="FILE", help="keep judgements in this SQLite file; none is paid for twice")
+    paid.add_argument(
+        "--money-budget", type=float, metavar="AMOUNT", help="spend no more than this; needs [prices] in --api-settings"
+    )
+    ways = paid.add_mutually_exclusive_group()
+    ways.add_argument("--batch", action="store_true", help="judge all turns as one batch: cheaper, may take a day")
+    ways.add_argument("--resume-batch", metavar="ID", help="go on with a batch that was sent for this file")
+    ways.add_argument("--cancel-batch", metavar="ID", help="end a batch, judge nothing; what was answered is charged")
     judge.set_defaults(run=run_judge)
 
 
 def run_judge(asked: argparse.Namespace) -> int:
-    """Print the sheet of every session in the file; 0. Raises JudgeUnavailable where no turn at all was judged."""
+    """Print the sheet of every session in the file, and what it cost; 0, or 130 where Ctrl-C has left a batch under way.
+
+    Raises JudgeUnavailable where no turn at all was judged, BudgetSpent where the budget ended before the last turn.
+    """
     from rich.console import Console
 
-    from judges.protocol import JudgeUnavailable
+    from judges.api.errors import BatchInterrupted
+    from judges.api.ledger import spending_of
     from judges.transcript import TranscriptError
 
     if asked.json and not asked.json.parent.is_dir():
         raise TranscriptError(
             [f"{asked.json}: found no folder {asked.json.parent}; make it, or name another: --json OUT"]
         )
+    console = Console()
+    paid = _paid(asked, console)
+    if paid is not None and asked.cancel_batch is not None:
+        return _cancel(asked.cancel_batch, paid, console)
     transcripts = read_any(asked.transcript)  # before the judge, which takes longer
     from agents import judges
 
-    chosen = judges.choose_judge(asked.judge, asked.model)
-    console = Console()
-    answers = [chosen.judge.judge(transcript.exchanges()) for transcript in transcripts]
-    sessions = [_whole(chosen, one, found) for one, found in zip(transcripts, answers, strict=True)]
-    _print(console, chosen, asked, list(zip(transcripts, answers, sessions, strict=True)))
+    chosen = judges.choose_judge(asked.judge, asked.model, paid=paid)
+    try:
+        _judge(chosen, asked, transcripts, console)
+    except BatchInterrupted as stopped:
+        from agents.cli import INTERRUPTED
+
+        print(
+            f"icarus: stopped; {stopped}. To go on, the same command with --resume-batch {stopped.batch}; to end it, "
+            f"with --cancel-batch {stopped.batch}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    finally:
+        if spent := spending_of(chosen.judge):
+            console.print(f"spent: {spent}", highlight=False)
+    return 0
+
+
+def _paid(asked: argparse.Namespace, console: "Console") -> "Paid | None":
+    """What the command line says of the judge behind the API, None for another judge. Raises JudgeUnavailable."""
+    from judges.protocol import JudgeUnavailable
+
+    names = ("api_settings", "cache", "money_budget", "batch", "resume_batch", "cancel_batch")
+    given = [
+        "--" + name.replace("_", "-")
+        for name in names
+        if (said := getattr(asked, name)) is not None and said is not False
+    ]
+    if asked.judge.partition(":")[0] != "anthropic":
+        if given:
+            raise JudgeUnavailable(
+                f"found {', '.join(given)} for the judge {asked.judge}, which costs nothing and takes no batch; expected "
+                "--judge anthropic beside it: add that, or leave it out"
+            )
+        return None
+    from agents.judges import Paid
+    from judges.api.settings import read_api_settings
+
+    over = {"cache": asked.cache, "money_budget": asked.money_budget}
+    config = read_api_settings(asked.api_settings, {name: value for name, value in over.items() if value is not None})
+    told = "batch {0} is under way at the service, also if this program ends; --resume-batch {0} goes on with it"
+    return Paid(config, asked.batch, asked.resume_batch, lambda name: console.print(told.format(name), highlight=False))
+
+
+def _cancel(batch: str, paid: "Paid", console: "Console") -> int:
+    from judges.api.judge import AnthropicJudge
+    from judges.protocol import JudgeUnavailable
+
+    failure = AnthropicJudge(paid.config).cancel_batch(batch)
+    if failure is not None:
+        raise JudgeUnavailable(f"{failure.reason}. It may go on: try again")
+    console.print(f"batch {batch} is being ended; what was answered before is charged", highlight=False)
+    return 0
+
+
+def _judge(chosen: "Chosen", asked: argparse.Namespace, transcripts: "list[Transcript]", console: "Console") -> None:
+    """Judge, print, write; raises what run_judge raises."""
+    from judges.api.ledger import spending_of
+    from judges.protocol import JudgeUnavailable
+
+    waits = asked.batch or asked.resume_batch is not None
+    with console.status("waiting for the batch") if waits else nullcontext():
+        found = chosen.judge.judge(list(chain.from_iterable(one.exchanges() for one in transcripts)))
+    rest = iter(found)
+    answers = [list(islice(rest, len(one.turns))) for one in transcripts]
+    sessions = [_whole(chosen, one, part) for one, part in zip(transcripts, answers, strict=True)]
+    judged = list(zip(transcripts, answers, sessions, strict=True))
+    _print(console, chosen, asked, judged)
     if asked.json:
-        write_json(asked.json, chosen.judge.name, list(zip(transcripts, answers, sessions, strict=True)))
+        write_json(asked.json, chosen.judge.name, judged, spending_of(chosen.judge))
         console.print(f"written: {asked.json}", highlight=False)
+    _expect_paid(found)
     if not any(sessions):
         raise JudgeUnavailable(
             f"{chosen.judge.name} judged no turn of {asked.transcript}; why stands above. Try another --judge"
         )
-    return 0
+
+
+def _expect_paid(answers: "Sequence[Judgement | JudgeFailure]") -> None:
+    """Raises BudgetSpent where the budget ended before the last turn."""
+    from judges.api.errors import BudgetSpent, Failure
+
+    unpaid = [answer for answer in answers if isinstance(answer, Failure) and answer.kind == "unpaid"]
+    if unpaid:
+        raise BudgetSpent(
+            f"{len(unpaid)} of {len(answers)} turns were not judged: {unpaid[0].reason}. With --cache FILE what was judged "
+            "is not paid for again"
+        )
 
 
 def read_any(path: Path) -> "list[Transcript]":
@@ -123,10 +222,11 @@ def _print(console: "Console", chosen: "Chosen", asked: argparse.Namespace, judg
         print_sheet(console, transcript.exchanges(), answers, session, kinds)
 
 
-def write_json(path: Path, judge: str, judged: list[tuple[Any, Any, Any]]) -> None:
+def write_json(path: Path, judge: str, judged: list[tuple[Any, Any, Any]], spending: "Spending | None" = None) -> None:
     """Everything of the sheet as JSON, whole or not at all."""
     told = {
         "judge": judge,
+        "spending": asdict(spending) if spending else None,
         "sessions": [
             {
                 "title": transcript.title,

@@ -12,6 +12,7 @@ from agents.self_play import TurnResult
 from client_graph.catalog import Catalog
 from client_graph.names import AXES, DIMENSIONS, LOA_DIMENSIONS
 from envs.types import Outcome
+from judges.api.ledger import Spending
 from judges.protocol import Assessment, JudgeFailure
 
 
@@ -106,6 +107,14 @@ def scalars(result: TurnResult) -> dict[str, float]:
         spread = [o.stage_composite for o in result.candidate_outcomes if isinstance(o, Outcome)]
         found["grpo/score_spread"] = float(np.std(spread))
     return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def spending_scalars(spent: Spending | None) -> dict[str, float]:
+    """What the judge has cost the run so far, as TensorBoard draws it; nothing where it costs nothing."""
+    if spent is None:
+        return {}
+    found = {"judge/tokens": float(spent.used.tokens), "judge/lost_tokens": float(spent.lost.tokens)}
+    return found if spent.cost is None else found | {"judge/cost": spent.cost}
 
 
 def _completion(said: Completion) -> dict[str, Any]:

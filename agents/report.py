@@ -11,6 +11,7 @@ from rich.table import Table
 from agents.self_play import TurnResult
 from agents.trainer import Progress as Standing
 from client_graph.names import PHASE_NAMES, PHASES
+from judges.api.ledger import Spending
 
 
 class LiveReport:
@@ -69,6 +70,8 @@ class LiveReport:
             f"{summary['ending'].replace('_', ' ')}; {who} stage {summary['stage']}{step}",
             highlight=False,
         )
+        if spent := summary.get("spent_so_far"):
+            self._console.print(f"the judge has spent so far: {Spending.of(spent)}", style="dim", highlight=False)
 
     def _total(self, standing: Standing) -> int:
         ahead = self._sessions - standing.session
@@ -92,6 +95,8 @@ def closing_table(summary: dict[str, Any]) -> Table:
     }
     for label, name in rows.items():
         table.add_row(label, *(_number(summary[when][name]) for when in ("before", "after")))
+    if spent := summary["spending"]:
+        table.caption = f"the judge has spent: {Spending.of(spent)}"
     return table
 
 

@@ -192,7 +192,8 @@ def settings_of(raw: dict[str, Any], place: str) -> Settings:
 def _sentence(mistake: Any) -> str:
     where = ".".join(str(part) for part in mistake["loc"])
     if mistake["type"] != "extra_forbidden":
-        return f"{where}: found {mistake['input']!r}; {mistake['msg']}"
+        whole = isinstance(mistake["input"], dict | BaseModel)  # a section, which may hold a key: its name is enough
+        return f"{where}: {mistake['msg']}" if whole else f"{where}: found {mistake['input']!r}; {mistake['msg']}"
     known = _names(mistake["loc"][:-1])
     near = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=1)
     cure = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"

@@ -14,7 +14,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from agents.client import ChosenVoice, WrittenVoice
-from agents.judge import FrozenDigits, FrozenLikelihood
+from agents.judge import FrozenDigits, FrozenLikelihood, reading_judge
 from agents.learner import FROZEN, THERAPIST, BadGradients, Learner
 from agents.lm.adapters import AdapterMismatch, AdapterSets, adapter_settings, load_adapter, save_adapter
 from agents.lm.checkpoint import restore_optimizer, save_checkpoint
@@ -23,7 +23,7 @@ from agents.lm.files import write_whole
 from agents.lm.lora import LoraSettings, fresh, inject, set_trainable
 from agents.lm.models import LoadedModel
 from agents.probe import Probe, probe
-from agents.record import scalars, turn_record
+from agents.record import scalars, spending_scalars, turn_record
 from agents.run_folder import ADAPTERS, EVENTS, SETTINGS, SUMMARY, TURNS, RunFolder, RunFolderError
 from agents.self_play import Stopwatch, TurnResult, TurnUnjudged, play_turn
 from agents.settings import Settings
@@ -34,6 +34,7 @@ from envs import snapshot as env_snapshot
 from envs.session import SessionEnv
 from envs.types import ClientFailed, JudgeFailed
 from judges.api.errors import BudgetSpent, JudgeRefused
+from judges.api.ledger import Spending, spending_of
 from judges.assessment.session import SessionAssessment
 from judges.language_model import LanguageModelJudge
 from judges.likelihood import WithLikelihood
@@ -56,6 +57,7 @@ class Progress:
     grpo_steps: int = 0
     log_bytes: int = 0
     sessions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    spending: dict[str, Any] | None = None  # of the judge, where it has any, up to the checkpoint
 
 
 class TBNRLTrainer:
@@ -86,7 +88,9 @@ class TBNRLTrainer:
         self.sets.activate(THERAPIST)
         self.learner = Learner(self.sets, loaded.model, settings.optimizer)
         self.therapist = Therapist(loaded, self.catalog, settings.generation)
-        self.env = self._environment(judge)
+        self._scorer = judge or self._judge()  # without what stands before it: it may have spent something
+        self._spent_before: Spending | None = None  # by the processes that the run was stopped in
+        self.env = self._environment(judge or self._with_likelihood(self._scorer))
         self._observation: dict[str, Any] = {}
         self._events: SummaryWriter | None = None
 
@@ -144,6 +148,7 @@ class TBNRLTrainer:
             self.learner.optimizer.learning_rate = self.settings.optimizer.learning_rate  # which a user may lower
         self.learner.bad_in_a_row = saved.state["bad_in_a_row"]
         self.progress = Progress(**saved.state["progress"])
+        self._spent_before = Spending.of(self.progress.spending) if self.progress.spending else None
         self.before = Probe(**{**saved.state["before"], "replies": tuple(saved.state["before"]["replies"])})
         if saved.state["environment"] is not None:
             self._observation = self.env.restore(env_snapshot.from_json(saved.state["environment"]))
@@ -151,6 +156,11 @@ class TBNRLTrainer:
             warnings.append(f"turns after turn {self.progress.total_turns} were not saved whole and are played again")
         self.folder.cut_log(self.progress.log_bytes)
         return warnings
+
+    def spending(self) -> Spending | None:
+        """What the judge has cost this run so far, earlier processes up to their last checkpoint; None where it costs nothing."""
+        before, now = self._spent_before, spending_of(self._scorer)
+        return before + now if before and now else now or before
 
     def close(self) -> None:
         """Let others write in the run folder."""
@@ -192,7 +202,7 @@ class TBNRLTrainer:
             turn_record(result, progress.session + 1, progress.turn, progress.total_turns, self.catalog)
         )
         progress.log_bytes = self.folder.log_size()
-        for name, value in scalars(result).items():
+        for name, value in (scalars(result) | spending_scalars(self.spending())).items():
             assert self._events is not None
             self._events.add_scalar(name, value, progress.total_turns)
         self.on_turn(result, progress)
@@ -253,6 +263,8 @@ class TBNRLTrainer:
         if summary["ending"] in ("left", "failed"):
             progress.same_client = self.settings.run.sessions_per_client  # the next client comes
         summary = {"session": progress.session, "turns": progress.turn, **summary}
+        if spent := self.spending():
+            summary["spent_so_far"] = dataclasses.asdict(spent)
         progress.sessions.append(summary)
         self.on_session(summary)
 
@@ -262,6 +274,8 @@ class TBNRLTrainer:
         tree = self.sets.get(THERAPIST)
         save_adapter(folder / ADAPTERS, tree, self.lora, self.loaded.base_hash)
         assert self.before is not None
+        spent = self.spending()
+        progress.spending = dataclasses.asdict(spent) if spent else None
         save_checkpoint(
             folder.checkpoint_path(progress.total_turns),
             adapters={THERAPIST: tree},
@@ -279,7 +293,7 @@ class TBNRLTrainer:
         for old in folder.checkpoints()[self.settings.run.keep_checkpoints :]:
             shutil.rmtree(old)
 
-    def _environment(self, judge: Judge | None) -> SessionEnv:
+    def _environment(self, judge: Judge) -> SessionEnv:
         part = self.settings.environment
         voices: dict[str, Any] = {
             "authored": lambda: "authored",
@@ -289,7 +303,7 @@ class TBNRLTrainer:
         made = gymnasium.make(
             "envs:icarus/Session-v0",
             client=voices[part.client](),
-            judge=judge or self._judge(),
+            judge=judge,
             catalog=self.catalog,
             stage=part.stage,
             max_turns=part.max_turns,
@@ -303,16 +317,19 @@ class TBNRLTrainer:
     def _judge(self) -> Judge:
         part = self.settings.environment
         if part.judge == "self":
-            judge: Judge = LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN), f"self:{self.loaded.name}")
-        elif part.judge == "anthropic":
+            return LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN), f"self:{self.loaded.name}")
+        if part.judge == "anthropic":
             from judges.api.judge import AnthropicJudge  # its SDK takes seconds to import
 
-            judge = AnthropicJudge(part.anthropic)
-        else:
-            judge = EmbeddingJudge()
-        if part.least_logprob is None:
+            return AnthropicJudge(part.anthropic)
+        embedding = EmbeddingJudge()
+        return reading_judge(embedding, self.loaded) if part.judge == "reading" else embedding
+
+    def _with_likelihood(self, judge: Judge) -> Judge:
+        least = self.settings.environment.least_logprob
+        if least is None:
             return judge
-        return WithLikelihood(judge, FrozenLikelihood(self.loaded, self.sets, FROZEN), part.least_logprob)
+        return WithLikelihood(judge, FrozenLikelihood(self.loaded, self.sets, FROZEN), least)
 
     def _probe(self, role: str) -> Probe:
         seed = _seed(self.settings.run.seed, 2, 0)
@@ -322,13 +339,16 @@ class TBNRLTrainer:
         assert self.before is not None
         start, now = self.sets.get(FROZEN), self.sets.get(THERAPIST)
         squares = mx.stack([((now[name] - start[name]) ** 2).sum() for name in now])
+        after = self._probe(THERAPIST)
+        spent = self.spending()  # the probe's judgements among it
         return {
             "turns": self.progress.total_turns,
             "sessions": self.progress.sessions,
             "unfinished_sessions": self.progress.unfinished,
             "steps": {"rlaif": self.progress.rlaif_steps, "grpo": self.progress.grpo_steps},
             "before": dataclasses.asdict(self.before),
-            "after": dataclasses.asdict(self._probe(THERAPIST)),
+            "after": dataclasses.asdict(after),
+            "spending": dataclasses.asdict(spent) if spent else None,
             "adapter_change": float(np.asarray(mx.sqrt(squares.sum()))),
             "device": device_name(),
             "model": self.loaded.name,

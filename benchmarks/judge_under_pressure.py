@@ -11,9 +11,10 @@ authored decent replies says where a person's words stand.
 
     answers = 1/T (log p(reply | client) - mean over three other clients of log p(reply | other))      nats a token
 
-`reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that first run, for comparison: sentence vectors and a ridge on sixteen replies, no screen.
-A step takes about eight seconds on two cores: sixty steps eight minutes, two hundred half an hour. `--write` writes
-docs/judge_under_pressure.md, .png and .json; the .json is what `icarus mine-judge` reads.
+`reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
+first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes about eight seconds on two cores: sixty
+steps eight minutes, two hundred half an hour. `--write` writes docs/judge_under_pressure.md, .png and .json; the .json is what
+`icarus mine-judge` reads.
 """
 
 import argparse
@@ -189,7 +190,11 @@ class Onlookers:
     def answers(self, exchanges: Sequence[Exchange]) -> np.ndarray:
         """(n,) nats a token that each reply's own client adds to its likelihood, beside OTHERS of the exchanges."""
         n = len(exchanges)
-        asked = [Exchange(exchanges[(i + step) % n].client, "", exchanges[i].therapist) for step in (0, *OTHERS) for i in range(n)]
+        asked = [
+            Exchange(exchanges[(i + step) % n].client, "", exchanges[i].therapist)
+            for step in (0, *OTHERS)
+            for i in range(n)
+        ]
         found = self._likelihood.mean_logprobs(asked).reshape(1 + len(OTHERS), n)
         return found[0] - found[1:].mean(axis=0)
 
@@ -224,8 +229,8 @@ def replies_to(
     return exchanges, [one.tokens for one in said]
 
 
-def train(judge: str, steps: int, seed: int) -> tuple[list[Look], list[float], float]:
-    """The looks at the policy on the way, the mean reward of each step's group, and the referee's accuracy."""
+def train(judge: str, steps: int, seed: int) -> tuple[list[Look], float]:
+    """The looks at authored replies (step -1) and at the policy on the way, and the referee's accuracy."""
     loaded, catalog = load_model("smollm2"), load_catalog()
     _, start = starting_adapters(loaded, Settings())
     sets = AdapterSets(loaded.model)
@@ -236,8 +241,8 @@ def train(judge: str, steps: int, seed: int) -> tuple[list[Look], list[float], f
     onlookers = Onlookers(judge, loaded, sets)
     trained_on, looked_at = clients_of(catalog, np.random.default_rng(seed))
     prompts = {said: prompt(loaded, catalog, said) for said in (*trained_on, *looked_at)}
-    print(line(onlookers.look(-1, authored(len(looked_at)))), flush=True)
-    looks, rewards = [], []
+    looks, rewards = [onlookers.look(-1, authored(len(looked_at)))], []
+    print(line(looks[0]), flush=True)
     began = time.monotonic()
     for step in range(steps + 1):
         if step in (0, 20, 60, 120) or step == steps:
@@ -260,7 +265,7 @@ def train(judge: str, steps: int, seed: int) -> tuple[list[Look], list[float], f
         if step % 10 == 9:
             each = (time.monotonic() - began) / (step + 1)
             print(f"step {step + 1}: reward {np.mean(rewards[-10:]):.2f}, {each:.1f} s a step", flush=True)
-    return looks, rewards, onlookers.accuracy
+    return looks, onlookers.accuracy
 
 
 HEAD = (
@@ -285,7 +290,7 @@ def best(look: Look) -> str:
 
 def verdict(looks: Sequence[Look]) -> str:
     """Whether the reward rose while what took no part fell; half a point, 0.3 nats and a tenth are what a reader would see."""
-    first, last = looks[0], looks[-1]
+    first, last = looks[1], looks[-1]  # looks[0] is at people's replies
     fell = [name for name, change, seen in (
         ("the referee's score", last.referee - first.referee, 0.5),
         ("the base's likelihood", last.base_logprob - first.base_logprob, 0.3),
@@ -299,14 +304,17 @@ def verdict(looks: Sequence[Look]) -> str:
 
 
 def picture(runs: dict[str, list[Look]], path: Path) -> None:
-    """Reward, referee, base likelihood, different word pairs and likeness over the steps."""
+    """What was looked at, over the steps; dotted, where decent authored replies stand."""
     panels = (("reward", "reward, points"), ("referee", "referee, 0 to 10"), ("base_logprob", "base, nats a token"),
               ("answers", "answers, nats a token"),
               ("distinct_2", "different word pairs"), ("alike", "likeness between clients"))  # fmt: skip
     figure, axes = plt.subplots(1, len(panels), figsize=(17, 3.2), layout="constrained")
     for axis, (name, title) in zip(axes, panels, strict=True):
         for judge, looks in runs.items():
-            axis.plot([look.step for look in looks], [getattr(look, name) for look in looks], marker="o", label=judge)
+            axis.plot(
+                [look.step for look in looks[1:]], [getattr(look, name) for look in looks[1:]], marker="o", label=judge
+            )
+            axis.axhline(getattr(looks[0], name), color="grey", linewidth=0.8, linestyle=":")
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("steps")
         axis.spines[["top", "right"]].set_visible(False)
@@ -342,7 +350,7 @@ def main() -> None:
     print(HEAD)
     runs, accuracy = {}, 0.0
     for judge in arguments.judge:
-        runs[judge], _, accuracy = train(judge, arguments.steps, arguments.seed)
+        runs[judge], accuracy = train(judge, arguments.steps, arguments.seed)
     text = report(runs, accuracy)
     print(text)
     if arguments.write:

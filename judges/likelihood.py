@@ -37,7 +37,7 @@ class WithLikelihood:
 
     def __init__(self, judge: Judge, likelihood: Likelihood, least: float = LEAST) -> None:
         self.name = f"{judge.name}+likelihood"
-        self._judge, self._likelihood, self._least = judge, likelihood, least
+        self.judging, self._likelihood, self._least = judge, likelihood, least
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
         """The judge's answers, in order; a JudgeFailure for each where the model's output is broken."""
@@ -47,7 +47,7 @@ class WithLikelihood:
             found = self._likelihood.mean_logprobs(exchanges)
         except FloatingPointError as error:
             return [JudgeFailure(f"the base's likelihood cannot be had: {error}") for _ in exchanges]
-        return [self._noted(answer, L) for answer, L in zip(self._judge.judge(exchanges), found, strict=True)]
+        return [self._noted(answer, L) for answer, L in zip(self.judging.judge(exchanges), found, strict=True)]
 
     def _noted(self, answer: Judgement | JudgeFailure, mean_logprob: float) -> Judgement | JudgeFailure:
         if isinstance(answer, JudgeFailure) or not mean_logprob < self._least:

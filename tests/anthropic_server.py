@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -146,9 +149,65 @@ def dribble(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.flush()
 
 
+def stall_and_interrupt(handler: BaseHTTPRequestHandler) -> None:
+    """Says nothing, and presses Ctrl-C in this process."""
+    time.sleep(0.3)  # until the main thread waits: a signal that comes just before is seen only when the wait ends
+    os.kill(os.getpid(), signal.SIGINT)
+    stall(handler)
+
+
 def hang_up(handler: BaseHTTPRequestHandler) -> None:
     """Ends the connection without a word."""
     handler.connection.close()
+
+
+class Batches:
+    """A service that keeps batches, and answers single messages.
+
+    looks: how often it is asked before a batch has ended; none: it presses Ctrl-C in place of an answer.
+    """
+
+    def __init__(self, looks: int | None = 2) -> None:
+        self.looks = looks
+        self.asked: list[list[dict[str, Any]]] = []
+        self.cancelled = False
+
+    def __call__(self, seen: Seen) -> Said:
+        assert seen.headers["authorization"] == f"Bearer {CANARY}"
+        if seen.path.endswith("/messages"):
+            return Said(body=message("It grew."))
+        if seen.path.endswith("/results"):
+            return self.results()
+        if seen.path.endswith("/cancel"):
+            self.cancelled = True
+            return self.state("canceling")
+        if seen.method == "POST":
+            self.asked.append(seen.body["requests"])
+            return self.created()
+        if self.looks is None:
+            return Said(act=stall_and_interrupt)
+        self.looks -= 1
+        return self.state("in_progress" if self.looks > 0 else "ended")
+
+    def created(self) -> Said:
+        return self.state("in_progress")
+
+    def state(self, status: str) -> Said:
+        counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
+        batch = {"id": "msgbatch_1", "type": "message_batch", "processing_status": status, "request_counts": counts}
+        # An address elsewhere: the key must not go there.
+        return Said(body={**batch, "results_url": "http://127.0.0.1:9/steal"})
+
+    def results(self) -> Said:
+        rows = [{"custom_id": one["custom_id"], "result": self.result(one)} for one in self.asked[-1]]
+        return Said(
+            body="\n".join(map(json.dumps, reversed(rows))).encode(), headers={"content-type": "application/x-jsonl"}
+        )
+
+    def result(self, request: dict[str, Any]) -> Any:
+        number = int(re.findall(r"reply (\d\d)", request["params"]["messages"][0]["content"])[-1])
+        score = number + (2.0 if int(request["custom_id"][-6:]) % 2 == 0 else 1.0)
+        return {"type": "succeeded", "message": message(json.dumps(judgement(score, narrative="one\u2028line")))}
 
 
 class FakeTime:
@@ -162,6 +221,16 @@ class FakeTime:
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt here, whatever an earlier program made of the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def timed(action: Callable[[], Any]) -> tuple[Any, float]:

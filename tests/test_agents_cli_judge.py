@@ -2,14 +2,17 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from anthropic_server import CANARY, Batches, Said, Seen, Server, interruptible, judgement, message, serving
 
 from agents import cli, judges
-from agents.judges import Chosen, choose_judge
+from agents.judges import Chosen, Paid, choose_judge
 from client_graph.names import DIMENSIONS
 from judges.calibration.run import Calibration
 from judges.pairs import held_out
@@ -26,7 +29,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The judge of every name is scripted: longer replies score more, "Weeks of it." fails. What was chosen is told."""
     chosen: list[str] = []
 
-    def choose(name: str, model: str | None = None, texts: bool = True) -> Chosen:
+    def choose(name: str, model: str | None = None, texts: bool = True, paid: Paid | None = None) -> Chosen:
         chosen.append(name if model is None else f"{name}:{model}")
         return Chosen(
             Screened(ScriptedJudge(_script, gap=1.0)), (lambda turns: f"{len(turns)} turns, read.") if texts else None
@@ -64,6 +67,8 @@ def test_a_sheet_of_a_transcript(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert list(first["scores"]) == list(DIMENSIONS)
     assert second["failure"] == "it would not"
     assert kept["sessions"][0]["session"]["failures"] == 1
+    assert kept["spending"] is None
+    assert "spent:" not in out
 
 
 def test_the_judge_is_chosen_by_name_and_model(scripted: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,7 +107,9 @@ def test_a_bad_transcript_and_a_bad_name(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "talk.txt").write_text("Narrator: x")
     assert "found speaker 'Narrator'" in ran(capsys, "judge", tmp_path / "talk.txt", code=2)
     assert "No such file" in ran(capsys, "judge", tmp_path / "none.txt", code=2)
-    assert "expected embedding, self, anthropic" in ran(capsys, "judge", EXAMPLE, "--judge", "oracle", code=2)
+    assert f"found judge 'oracle'; expected {judges.NAMES}" in ran(
+        capsys, "judge", EXAMPLE, "--judge", "oracle", code=2
+    )
     assert "which has its own" in ran(capsys, "judge", EXAMPLE, "--model", "x", code=2)
     assert "found no folder" in ran(capsys, "judge", EXAMPLE, "--json", tmp_path / "no/o.json", code=2)
 
@@ -112,6 +119,154 @@ def test_no_key_is_one_clear_error(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert "ANTHROPIC_API_KEY" in ran(capsys, "judge", EXAMPLE, "--judge", "anthropic", code=2)
     with pytest.raises(JudgeUnavailable, match="expected one"):
         choose_judge("anthropic:a", "b")
+
+
+# The judge behind the API, against a server on this machine
+
+
+@pytest.fixture
+def paid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A key, no words of the screen's, and a dialogue of four turns."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
+    monkeypatch.setattr(judges, "SentenceEncoder", lambda: SimpleNamespace(vocabulary=frozenset))
+    talk = tmp_path / "talk.txt"
+    talk.write_text("".join(f"Client: I tell you {i}.\nTherapist: Is it so? reply {i:02d}\n" for i in range(4)))
+    return talk
+
+
+def settings_file(folder: Path, server: Server, text: str = "") -> Path:
+    file = folder / "api.toml"
+    prices = "[prices]\ninput = 1.0\noutput = 10.0\ncache_write = 2.0\ncache_read = 0.1\nbatch_factor = 0.5\n"
+    file.write_text(f'base_url = "{server.url}"\nmodel = "m"\nbatch_poll = 0.05\nconcurrency = 1\n{text}\n{prices}')
+    return file
+
+
+def judged(seen: Seen) -> Said:
+    """A judgement where one is asked for, else a text on the session."""
+    return Said(body=message(json.dumps(judgement()) if "output_config" in seen.body else "It grew."))
+
+
+def test_what_was_spent_is_told_and_a_cache_spends_it_once(
+    paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, cache = tmp_path / "o.json", tmp_path / "cache.sqlite"
+    with serving(judged) as server:
+        command = ("judge", paid, "--judge", "anthropic", "--api-settings", settings_file(tmp_path, server))
+        told = ran(capsys, *command, "--cache", cache, "--json", out)
+        assert "It grew." in told
+        cost = 9 * (100 + 500 + 40 + 1) / 1e6  # kind and harsh of four turns, and the text
+        assert (
+            "spent: 9 requests answered, 1,620 tokens (input 900, output 450, cache write 180, cache read 90)" in told
+        )
+        assert f"cost {cost:.4f}" in told
+        kept = json.loads(out.read_text())
+        assert kept["spending"]["used"] == {"input": 900, "output": 450, "cache_write": 180, "cache_read": 90}
+        assert kept["spending"]["cost"] == pytest.approx(cost)
+        again = ran(capsys, *command, "--cache", cache)
+        assert "spent: 1 requests answered" in again
+        assert "8 judgements from the cache" in again
+    assert len(server.seen) == 10
+
+
+def test_a_budget_that_ends_on_the_way_leaves_the_sheet_of_what_was_judged(
+    paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "o.json"
+    with serving(judged) as server:
+        settings = settings_file(tmp_path, server, "max_tokens = 256")
+        budget = ("--money-budget", "0.0215")  # room for a worst case, and a few answers
+        command = ["judge", paid, "--judge", "anthropic", "--api-settings", settings, *budget, "--json", out]
+        assert cli.main([str(part) for part in command]) == cli.WRONG_INPUT
+    shown, wrong = capsys.readouterr()
+    turns = json.loads(out.read_text())["sessions"][0]["turns"]
+    missing = [turn for turn in turns if "failure" in turn]
+    assert 0 < len(missing) < 4
+    assert all("scores" in turn for turn in turns[: 4 - len(missing)])
+    assert f"icarus: {len(missing)} of 4 turns were not judged: the judge's budget is spent" in wrong
+    assert "budget 0.0215 in money" in wrong
+    for told in ("composite", "no score: the judge's budget is spent", "spent: "):
+        assert told in shown
+
+
+def test_a_budget_that_holds_nothing_is_one_clear_error(
+    paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(judged) as server:
+        settings = settings_file(tmp_path, server)
+        for way in ((), ("--batch",)):
+            command = ("judge", paid, "--judge", "anthropic", "--api-settings", settings, "--money-budget", 0.001, *way)
+            assert "budget 0.001 in money" in ran(capsys, *command, code=2)
+    assert not server.seen
+
+
+def test_all_sessions_of_a_file_are_one_batch(
+    paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agents import cli_judge
+
+    (one,) = cli_judge.read_any(paid)
+    monkeypatch.setattr(cli_judge, "read_any", lambda path: [one, replace(one, turns=one.turns[:2])])
+    out = tmp_path / "o.json"
+    with serving(batches := Batches()) as server:
+        settings = settings_file(tmp_path, server)
+        told = ran(capsys, "judge", paid, "--judge", "anthropic", "--api-settings", settings, "--batch", "--json", out)
+    (requests,) = batches.asked
+    assert len(requests) == 12
+    assert "batch msgbatch_1 is under way" in told
+    first, second = json.loads(out.read_text())["sessions"]
+    assert [turn["kind"]["scores"]["attunement"] for turn in first["turns"]] == [2, 3, 4, 5]
+    assert [turn["kind"]["scores"]["attunement"] for turn in second["turns"]] == [2, 3]
+    cost = (12 * 0.5 + 2) * (100 + 500 + 40 + 1) / 1e6  # the two texts are no part of the batch
+    assert f"cost {cost:.4f}" in told
+
+
+def test_an_interrupted_batch_is_named_gone_on_with_and_ended(
+    paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(batches := Batches(looks=None)) as server:
+        command = ("judge", paid, "--judge", "anthropic", "--api-settings", settings_file(tmp_path, server))
+        with interruptible():
+            assert cli.main([str(part) for part in (*command, "--batch")]) == cli.INTERRUPTED
+        shown, wrong = capsys.readouterr()
+        assert "--resume-batch msgbatch_1" in wrong
+        assert "--cancel-batch msgbatch_1" in wrong
+        assert "perhaps charged without an answer" in shown
+        batches.looks = 1
+        told = ran(capsys, *command, "--resume-batch", "msgbatch_1")
+        assert "composite" in told
+        assert "spent: 9 requests answered" in told
+        assert len(batches.asked) == 1
+        assert not batches.cancelled
+        assert "is being ended" in ran(capsys, *command, "--cancel-batch", "msgbatch_1")
+        assert batches.cancelled
+        assert "expected an id" in ran(capsys, *command, "--cancel-batch", "", code=2)
+        assert "expected an id" in ran(capsys, *command, "--resume-batch", "../x", code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--batch", "--cache", "c"), "found --cache, --batch for the judge embedding"),
+        (("--judge", "self", "--money-budget", "0"), "found --money-budget for the judge self"),
+        (("--cancel-batch", ""), "found --cancel-batch for the judge embedding"),
+        (("--judge", "anthropic", "--money-budget", "5"), "found money_budget 5 without prices"),
+        (("--judge", "anthropic", "--api-settings", "none.toml"), "none.toml: found no TOML file that can be read"),
+        (("--judge", "anthropic", "--money-budget", "nan"), "money_budget: found nan"),
+    ],
+    ids=str,
+)
+def test_a_combination_that_cannot_be_is_one_clear_error(
+    options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told in ran(capsys, "judge", EXAMPLE, *options, code=2)
+
+
+def test_prices_are_of_one_model(paid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(judged) as server:
+        command = ("judge", paid, "--judge", "anthropic", "--api-settings", settings_file(tmp_path, server), "--model")
+        assert "in the settings with its prices, m; expected one" in ran(capsys, *command, "n", code=2)
+        assert "Judged by anthropic:m" in ran(capsys, *command, "m")
 
 
 @pytest.mark.usefixtures("scripted")

@@ -19,6 +19,7 @@ def test_the_papers_config_has_the_papers_numbers() -> None:
     assert (s.lora.layers, s.lora.attention_rank, s.lora.mlp_rank) == ("middle-third", 32, 16)
     assert s.grpo.temperatures == (0.6, 0.7, 0.8, 0.9)
     assert (s.rlaif.weight, s.grpo.weight, s.rlaif.temperature, s.grpo.kl_estimator) == (0.4, 0.6, 0.5, "paper")
+    assert (s.generation.temperature, s.generation.min_p, s.rlaif.beta) == (0.7, 0.0, 0.1)
     assert (s.optimizer.learning_rate, s.optimizer.clip_norm, s.rlaif.only_if_better) == (1e-6, 1.0, False)
 
 
@@ -69,3 +70,12 @@ def test_every_setting_has_its_sentence() -> None:
     for name, part in Settings.model_fields.items():
         for setting, field in part.annotation.model_fields.items():  # type: ignore[union-attr]
             assert len(field.description or "") > 15, f"{name}.{setting}"
+
+
+def test_a_mistake_of_a_section_does_not_show_the_key_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('[environment.anthropic]\napi_key = "canary-key"\nmoney_budget = 5.0\n')
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path)
+    assert "prices" in str(caught.value)
+    assert "canary" not in str(caught.value)

@@ -1,22 +1,32 @@
 """Whole runs on a tiny random model, through the same code as the real one."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes import tiny_llama
+from rich.console import Console
 
-from agents.lm.adapters import AdapterMismatch
+from agents.learner import THERAPIST
+from agents.lm.adapters import AdapterMismatch, tree_hash
 from agents.lm.device import mx
 from agents.lm.lora import LoraSettings
+from agents.record import spending_scalars
+from agents.report import LiveReport, closing_table
 from agents.run_folder import RunFolder, RunFolderError
 from agents.self_play import TurnResult
 from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, RlaifPart, RunPart, Settings
 from agents.trainer import Progress, TBNRLTrainer
-from judges.protocol import Exchange, JudgeFailure
+from judges.api.ledger import Spending, Usage
+from judges.protocol import Exchange, JudgeFailure, Judgement
+from judges.screening.screen import Screened
 from judges.scripted import ScriptedJudge
+from rewards.settings import RewardSettings
 
 
 def scores(exchange: Exchange) -> list[float]:
@@ -37,7 +47,8 @@ def settings(folder: Path, **run: Any) -> Settings:
 
 def trainer(told: Settings, folder: Path | None = None, judge: Any = scores, model: Any = None) -> TBNRLTrainer:
     run = RunFolder.existing(folder) if folder else None
-    return TBNRLTrainer(model or tiny_llama(layers=3), told, run, ScriptedJudge(judge))
+    asked = ScriptedJudge(judge) if callable(judge) else judge
+    return TBNRLTrainer(model or tiny_llama(layers=3), told, run, asked)
 
 
 def played(folder: Path, stop_after: int | None = None, **run: Any) -> TBNRLTrainer:
@@ -205,6 +216,59 @@ def test_a_group_with_a_failure_is_masked(tmp_path: Path) -> None:
     assert "no score" in row["grpo"]["skipped"]
 
 
+class Costly(ScriptedJudge):
+    """Two requests for each exchange, 15 tokens and 0.5 in money each."""
+
+    def __init__(self) -> None:
+        super().__init__(scores)
+        self.spending = Spending(0, 0, Usage(), Usage(output=1), 0.0, 0.0)
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
+        calls = 2 * len(exchanges)
+        used = Usage(input=10 * calls, output=5 * calls)
+        self.spending += Spending(calls, 0, used, Usage(), calls / 2, 0.0)
+        return super().judge(exchanges)
+
+
+def test_what_the_judge_has_spent_is_on_record_also_over_a_stop(tmp_path: Path) -> None:
+    judges = [Costly(), Costly()]
+    made = trainer(settings(tmp_path), judge=Screened(judges[0]))
+    made.begin()
+    stop_at(made, 4)  # in the second session, and the first has ended after three turns
+    made.train()
+    made.close()
+    again = trainer(settings(tmp_path), made.folder.path, judge=judges[1])
+    again.resume()
+    summary = again.train()
+    assert summary is not None
+    total = judges[0].spending + judges[1].spending
+    assert Spending.of(summary["spending"]) == total
+    first, second = (Spending.of(each["spent_so_far"]) for each in summary["sessions"])
+    assert 0 < first.calls < judges[0].spending.calls
+    assert second.calls == total.calls - 2 * len(summary["after"]["replies"])  # the last probe is after all sessions
+    drawn = b"".join(path.read_bytes() for path in (again.folder.path / "events").iterdir())
+    assert b"judge/cost" in drawn
+    shown = StringIO()
+    report = LiveReport(Console(file=shown, width=300), 2, 3)
+    report.session(summary["sessions"][1])
+    Console(file=shown, width=300).print(closing_table(summary))
+    assert f"the judge has spent so far: {second}" in shown.getvalue()
+    assert f"{total.calls} requests answered" in shown.getvalue()
+
+
+def test_a_judge_that_costs_nothing_leaves_no_account(whole: TBNRLTrainer) -> None:
+    summary = json.loads((whole.folder / "summary.json").read_text())
+    assert summary["spending"] is None
+    assert all("spent_so_far" not in session for session in summary["sessions"])
+    assert spending_scalars(None) == {}
+
+
+def test_a_cost_is_drawn_where_prices_are_known() -> None:
+    spent = Spending(1, 0, Usage(1, 2, 3, 4), Usage(5), 0.5, 0.0)
+    assert spending_scalars(spent) == {"judge/tokens": 10.0, "judge/lost_tokens": 5.0, "judge/cost": 0.5}
+    assert "judge/cost" not in spending_scalars(replace(spent, cost=None))
+
+
 def test_clients_come_back_for_their_next_session(tmp_path: Path) -> None:
     made = played(tmp_path, sessions_per_client=2)
     rows = [json.loads(line) for line in (made.folder.path / "turns.jsonl").read_text().splitlines()]
@@ -281,3 +345,36 @@ def test_a_run_does_not_go_on_from_another_starting_adapter(tmp_path: Path) -> N
     other = told.model_copy(update={"run": told.run.model_copy(update={"seed": 6})})
     with pytest.raises(AdapterMismatch, match="began with"):
         trainer(other, stopped.folder.path).resume()
+
+
+def test_a_turn_steps_toward_the_correction_first_and_samples_candidates_from_what_that_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = {
+        "rlaif": RlaifPart(only_if_better=False),
+        "reward": RewardSettings(violation=0.0),
+    }  # random bytes break every frame
+    made = trainer(settings(tmp_path).model_copy(update=free))
+    order: list[tuple[str, str]] = []
+
+    def recorded(name: str, holder: Any) -> None:
+        before = getattr(holder, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            order.append((name, tree_hash(made.sets.get(THERAPIST))))
+            return before(*arguments, **named)
+
+        monkeypatch.setattr(holder, name, call)
+
+    for name in ("rlaif_step", "grpo_step"):
+        recorded(name, made.learner)
+    for name in ("reply", "corrected", "candidates"):
+        recorded(name, made.therapist)
+    made.begin()
+    order.clear()  # the probe's
+    stop_at(made, 1)
+    made.train()
+    made.folder.release()
+    names, policies = zip(*order, strict=True)
+    assert names[:5] == ("reply", "corrected", "rlaif_step", "candidates", "grpo_step")
+    assert policies[0] == policies[1] == policies[2] != policies[3] == policies[4]

@@ -6,10 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from anthropic_server import CANARY, FakeTime, Said, Seen, Server, error, hang_up, judgement, message, serving
+from anthropic_server import (
+    CANARY,
+    Batches,
+    FakeTime,
+    Said,
+    Seen,
+    Server,
+    error,
+    hang_up,
+    interruptible,
+    message,
+    serving,
+    stall_and_interrupt,
+)
 from pydantic import SecretStr
 
-from judges.api.errors import BudgetSpent, Failure, JudgeRefused
+from judges.api.errors import BatchInterrupted, BudgetSpent, Failure, JudgeRefused
 from judges.api.judge import AnthropicJudge
 from judges.api.ledger import Usage
 from judges.api.settings import AnthropicJudgeConfig, Prices
@@ -24,48 +37,6 @@ PRICES = Prices(input=1.0, output=10.0, cache_write=2.0, cache_read=0.1, batch_f
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-class Batches:
-    """A service that keeps batches. looks: how often it is asked before a batch has ended."""
-
-    def __init__(self, looks: int = 2) -> None:
-        self.looks = looks
-        self.asked: list[list[dict[str, Any]]] = []
-        self.cancelled = False
-
-    def __call__(self, seen: Seen) -> Said:
-        assert seen.headers["authorization"] == f"Bearer {CANARY}"
-        if seen.path.endswith("/results"):
-            return self.results()
-        if seen.path.endswith("/cancel"):
-            self.cancelled = True
-            return self.state("canceling")
-        if seen.method == "POST":
-            self.asked.append(seen.body["requests"])
-            return self.created()
-        self.looks -= 1
-        return self.state("in_progress" if self.looks > 0 else "ended")
-
-    def created(self) -> Said:
-        return self.state("in_progress")
-
-    def state(self, status: str) -> Said:
-        counts = dict.fromkeys(("processing", "succeeded", "errored", "canceled", "expired"), 0)
-        batch = {"id": "msgbatch_1", "type": "message_batch", "processing_status": status, "request_counts": counts}
-        # An address elsewhere: the key must not go there.
-        return Said(body={**batch, "results_url": "http://127.0.0.1:9/steal"})
-
-    def results(self) -> Said:
-        rows = [{"custom_id": one["custom_id"], "result": self.result(one)} for one in self.asked[-1]]
-        return Said(
-            body="\n".join(map(json.dumps, reversed(rows))).encode(), headers={"content-type": "application/x-jsonl"}
-        )
-
-    def result(self, request: dict[str, Any]) -> Any:
-        number = int(request["params"]["messages"][0]["content"].split("reply ")[1][:2])
-        score = number + (2.0 if int(request["custom_id"][-6:]) % 2 == 0 else 1.0)
-        return {"type": "succeeded", "message": message(json.dumps(judgement(score, narrative="one\u2028line")))}
 
 
 def judge_of(server: Server, time_: FakeTime | None = None, **changes: Any) -> AnthropicJudge:
@@ -259,3 +230,133 @@ def test_half_a_surrogate_pair_stays_out_of_the_batch() -> None:
         found = judge_of(server).judge_batch([Exchange("\udfff", "", "reply 09"), *SESSION])
     assert kinds(found) == ["unsendable", *["judged"] * 4]
     assert len(batches.asked[0]) == 8
+
+
+# A batch outlives the process that sent it
+
+
+def interrupted_batch(server: Server, **changes: Any) -> tuple[BatchInterrupted, AnthropicJudge, list[str]]:
+    told: list[str] = []
+    settings = AnthropicJudgeConfig(
+        base_url=server.url, api_key=SecretStr(CANARY), model="m", prices=PRICES, batch_poll=0.05, **changes
+    )
+    judge = AnthropicJudge(settings)
+    with interruptible(), pytest.raises(BatchInterrupted) as stopped:
+        judge.judge_batch(SESSION, on_batch=told.append)
+    return stopped.value, judge, told
+
+
+def test_an_interrupt_names_the_batch_and_another_judge_goes_on_with_it() -> None:
+    with serving(batches := Batches(looks=None)) as server:
+        stopped, judge, told = interrupted_batch(server)
+        assert stopped.batch == "msgbatch_1"
+        assert told == ["msgbatch_1"]
+        assert "msgbatch_1 goes on at the service and is charged" in str(stopped)
+        assert judge.spending.lost.output == 8 * judge.config.max_tokens
+        assert not batches.cancelled
+        batches.looks = 1
+        other = judge_of(server)
+        assert kinds(other.judge_batch(SESSION, batch="msgbatch_1")) == ["judged"] * 4
+    assert len(batches.asked) == 1
+    assert other.spending.used == Usage(800, 400, 160, 80)
+
+
+def test_a_batch_that_has_ended_is_read_at_once_and_what_it_did_not_answer_fails_alone() -> None:
+    time_ = FakeTime()
+    with serving(batches := Batches()) as server:
+        judge_of(server).judge_batch(SESSION)
+        judge = judge_of(server, time_)
+        found = judge.judge_batch([*SESSION, Exchange("client 4", "", "reply 04")], batch="msgbatch_1")
+    assert kinds(found) == [*["judged"] * 4, "batch_unmatched"]
+    assert len(batches.asked) == 1
+    assert time_.slept == []
+    assert judge.spending.lost == Usage()  # it was not asked there
+
+
+@pytest.mark.parametrize("changes", [{"model": "n"}, {"temperature": 0.5}, {"max_tokens": 500}], ids=str)
+def test_a_batch_that_was_sent_for_something_else_is_refused(changes: dict[str, Any]) -> None:
+    with serving(Batches()) as server:
+        judge_of(server).judge_batch(SESSION)
+        judge = judge_of(server, **changes)
+        with pytest.raises(JudgeUnavailable, match="found 8 results, none of them to what is asked now"):
+            judge.judge_batch(SESSION, batch="msgbatch_1")
+    assert judge.spending.lost == judge.spending.used == Usage()
+
+
+def test_other_words_do_not_get_an_old_score() -> None:
+    """The same place in the session, another reply: the id of the result is of the request, not of the place."""
+    changed = [SESSION[0], Exchange("client 1", "", "reply 01, changed"), *SESSION[2:]]
+    with serving(Batches()) as server:
+        judge_of(server).judge_batch(SESSION)
+        found = judge_of(server).judge_batch(changed, batch="msgbatch_1")
+    assert kinds(found) == ["judged", "batch_unmatched", "judged", "judged"]
+
+
+def test_an_interrupt_says_what_the_batch_was_sent_without() -> None:
+    batches = Picky("create")
+    batches.looks = None
+    with serving(batches) as server:
+        stopped, _, _ = interrupted_batch(server, temperature=0.0)
+    assert stopped.dropped == ("temperature",)
+    assert "sent without temperature" in str(stopped)
+
+
+def test_a_batch_that_has_been_read_is_not_named_any_more() -> None:
+    class Stuck(Picky):
+        """The second batch is never made."""
+
+        def created(self) -> Said:
+            return Said(act=stall_and_interrupt) if len(self.asked) == 2 else super().created()
+
+    with serving(batches := Stuck("result")) as server:
+        judge = judge_of(server, temperature=0.0)
+        with interruptible(), pytest.raises(KeyboardInterrupt) as stopped:
+            judge.judge_batch(SESSION)
+    assert len(batches.asked) == 2
+    assert not isinstance(stopped.value, BatchInterrupted)
+
+
+def test_a_refusal_on_the_way_names_the_batch_which_may_be_charged() -> None:
+    class Closing(Batches):
+        def __call__(self, seen: Seen) -> Said:
+            return super().__call__(seen) if seen.method == "POST" else error(401, "no longer")
+
+    with serving(Closing()) as server:
+        judge = judge_of(server)
+        with pytest.raises(JudgeRefused, match=r"no longer.*batch msgbatch_1, which can be asked for again"):
+            judge.judge_batch(SESSION)
+    assert judge.spending.lost.output == 8 * judge.config.max_tokens
+
+
+def test_results_that_cannot_be_had_name_the_batch() -> None:
+    class Mute(Batches):
+        def results(self) -> Said:
+            return error(529)
+
+    with serving(Mute()) as server:
+        found = judge_of(server).judge_batch(SESSION)
+    assert {answer.reason.split(": ")[1] for answer in found if isinstance(answer, Failure)} == {"batch msgbatch_1"}
+
+
+def test_a_batch_is_cancelled_by_its_id() -> None:
+    with serving(batches := Batches()) as server:
+        judge = judge_of(server)
+        assert judge.cancel_batch("msgbatch_1") is None
+        assert batches.cancelled
+        assert server.seen[0].path.endswith("/msgbatch_1/cancel")
+        with serving([error(529)]) as busy:
+            assert kinds([judge_of(busy).cancel_batch("msgbatch_1")]) == ["overloaded"]
+        with (
+            serving([error(400, "it has ended")]) as over,
+            pytest.raises(JudgeRefused, match=r"it has ended.*msgbatch_1"),
+        ):
+            judge_of(over).cancel_batch("msgbatch_1")
+
+
+@pytest.mark.parametrize("wrong", ["", "../messages", "a b", "x" * 129, "\u00e4"])
+def test_what_is_no_id_goes_into_no_address(wrong: str) -> None:
+    with serving(Batches()) as server:
+        for action in (judge_of(server).cancel_batch, lambda name: judge_of(server).judge_batch(SESSION, batch=name)):
+            with pytest.raises(JudgeUnavailable, match="expected an id"):
+                action(wrong)
+    assert not server.seen

@@ -1,20 +1,31 @@
 """The file that keeps judgements: safe for several processes, never a failure, mended where it is damaged."""
 
+import asyncio
 import contextlib
 import json
 import sqlite3
 import subprocess
 import sys
+import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
-from anthropic_server import judgement
+from anthropic_server import CANARY, Said, Seen, Server, judgement, message, serving
+from pydantic import SecretStr
 
 from judges.api.cache import JudgementCache
+from judges.api.judge import AnthropicJudge
+from judges.api.ledger import Ledger, Usage
+from judges.api.line import Answer
 from judges.api.parsing import parse_assessment
+from judges.api.reply import Reply
 from judges.api.request import judging, remembered_as
 from judges.api.settings import AnthropicJudgeConfig
+from judges.api.views import ApiJudgement, Views
 from judges.protocol import Assessment, Exchange, JudgeUnavailable
 
 
@@ -196,3 +207,95 @@ def test_a_file_that_was_taken_away_is_begun_again(path: Path) -> None:
         assert cache.get("a") is None
         cache.put("b", "m", assessment(2.0))
     assert cache.get("b") == assessment(2.0)
+
+
+# In use by the judge, many requests at once
+
+
+@pytest.fixture
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def judge_of(server: Server, path: Path, **changes: Any) -> AnthropicJudge:
+    plain = {"base_url": server.url, "api_key": SecretStr(CANARY), "model": "m", "cache": str(path), "concurrency": 16}
+    return AnthropicJudge(AnthropicJudgeConfig(**{**plain, **changes}))
+
+
+def numbered(count: int) -> list[Exchange]:
+    return [Exchange(f"client {i}", "", f"reply {i:02d}") for i in range(count)]
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, before: Callable[[str], None]) -> None:
+    """`before` is called with "get" or "put" each time that the cache is used."""
+    for name in ("get", "put"):
+        plain = getattr(JudgementCache, name)
+
+        def used(self: JudgementCache, *args: Any, name: str = name, plain: Any = plain) -> Any:
+            before(name)
+            return plain(self, *args)
+
+        monkeypatch.setattr(JudgementCache, name, used)
+
+
+@pytest.mark.usefixtures("_no_proxy")
+def test_the_file_is_used_outside_the_event_loop(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[str] = []
+
+    def outside(name: str) -> None:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        used.append(name)
+
+    watched(monkeypatch, outside)
+    with serving([Said(body=message())]) as server:
+        judge_of(server, path).judge(numbered(3))
+        assert all(isinstance(answer, ApiJudgement) for answer in judge_of(server, path).judge(numbered(3)))
+    assert (used.count("get"), used.count("put")) == (12, 6)
+
+
+@pytest.mark.usefixtures("_no_proxy")
+def test_a_slow_file_holds_up_nobody_else(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one look into the file waits, the other requests are sent: it goes on when they have been."""
+    sent, looks = threading.Event(), 0
+
+    def first_waits(name: str) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            assert sent.wait(10), "nothing was sent while the file was waited for"
+
+    def script(seen: Seen) -> Said:
+        sent.set()
+        return Said(body=message())
+
+    watched(monkeypatch, first_waits)
+    with serving(script) as server:
+        assert len(judge_of(server, path).judge(numbered(2))) == 2
+
+
+def test_what_was_paid_for_is_kept_though_the_call_is_cancelled(path: Path) -> None:
+    config = AnthropicJudgeConfig(cache=str(path))
+    answer = Answer(Reply(json.dumps(judgement()), Usage()), 1, judging(config, Exchange("a", "b", "c"), "kind"))
+
+    async def cancelled() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()  # as a refusal of another request does
+            await Views(config, Ledger(config)).made("kind", answer, ())
+
+    anyio.run(cancelled)
+    assert len(rows(path)) == 1
+
+
+@pytest.mark.usefixtures("_no_proxy")
+def test_damage_that_many_requests_find_at_once_is_mended_once(path: Path) -> None:
+    with serving([Said(body=message())]) as server:
+        judge = judge_of(server, path)
+        path.write_bytes(b"gone" * 1000)
+        for tail in ("-wal", "-shm"):
+            path.with_name(path.name + tail).unlink(missing_ok=True)
+        with pytest.warns(UserWarning, match="damaged-1"):
+            found = judge.judge(numbered(8))
+    assert all(isinstance(answer, ApiJudgement) for answer in found)
+    assert len(rows(path)) == 16
+    assert [file.name for file in path.parent.glob("*.damaged-*")] == [f"{path.name}.damaged-1"]

@@ -16,9 +16,9 @@ from judges.api.errors import BudgetSpent, Failure, JudgeRefused
 from judges.api.judge import AnthropicJudge
 from judges.api.ledger import Ledger, Usage
 from judges.api.request import exchange_text, judging, named_in, worst_case
-from judges.api.settings import AnthropicJudgeConfig, Prices
+from judges.api.settings import AnthropicJudgeConfig, Prices, read_api_settings
 from judges.api.views import ApiJudgement
-from judges.protocol import Exchange, JudgeFailure, Turn
+from judges.protocol import Exchange, JudgeFailure, JudgeUnavailable, Turn
 from judges.rubric import persona, rubric
 
 EXCHANGE = Exchange("I miss {therapist} her.", "stay", "Yes. ```` {client}", (Turn("Hello.", "secret", "Good day."),))
@@ -201,6 +201,13 @@ def test_the_budget_is_looked_at_before_each_call() -> None:
         with pytest.raises(BudgetSpent):
             judge.judge(numbered(1))
     assert len(server.seen) == done
+    filled = spent.value.filled()
+    assert [answer for answer in filled if not isinstance(answer, Failure)] == [
+        one for one in answers if one is not None
+    ]
+    missing = [answer for answer in filled if isinstance(answer, Failure)]
+    assert len(missing) == answers.count(None)
+    assert all(failure.kind == "unpaid" and failure.reason == str(spent.value) for failure in missing)
 
 
 def test_a_budget_below_one_call_sends_nothing() -> None:
@@ -392,6 +399,44 @@ def test_the_default_model_is_one_the_sdk_knows() -> None:
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         AnthropicJudgeConfig(**wrong)
+
+
+def test_settings_from_a_file_and_what_is_said_beside_it(tmp_path: Path) -> None:
+    file = tmp_path / "api.toml"
+    file.write_text(
+        'model = "m"\nmoney_budget = 3.0\ncache = "a"\n[prices]\n'
+        + "\n".join(f"{name} = {price}" for name, price in PRICES.model_dump().items())
+    )
+    found = read_api_settings(file, {"money_budget": 1.5})
+    assert found == AnthropicJudgeConfig(model="m", money_budget=1.5, cache="a", prices=PRICES)
+    assert read_api_settings(None, {}) == AnthropicJudgeConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ('modle = "m"\ndeadline = -1', ("modle: no such setting; did you mean model?", "deadline: found -1; ")),
+        ("[prices]\ninput = 1\noutptu = 1", ("did you mean output?", "prices.cache_read: Field required")),
+        (f'api_key = "{CANARY}"\nmoney_budget = 1.0', ("found money_budget 1 without prices",)),
+        (f'api_kye = "{CANARY}"', ("did you mean api_key?",)),
+        (f'api_key = ["{CANARY}"]', ("api_key: Input should be a valid string",)),
+        (f'api_key = "{CANARY}', ("found no TOML file that can be read",)),
+    ],
+)
+def test_mistakes_of_a_settings_file_are_told_at_once_without_the_key(
+    text: str, parts: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "api.toml"
+    file.write_text(text)
+    with pytest.raises(JudgeUnavailable) as refused:
+        read_api_settings(file, {})
+    assert all(part in str(refused.value) for part in (*parts, str(file)))
+    assert CANARY not in str(refused.value)
+
+
+def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(JudgeUnavailable, match=r"none\.toml.*expected fields of AnthropicJudgeConfig"):
+        read_api_settings(tmp_path / "none.toml", {})
 
 
 def test_usage_adds_and_costs() -> None:

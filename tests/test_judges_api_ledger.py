@@ -1,11 +1,14 @@
 """The account: what was spent, lost and set aside counts against the budget, to the last token."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from judges.api.ledger import Ledger, Usage
+from judges.api.ledger import Ledger, Spending, Usage, spending_of
 from judges.api.settings import AnthropicJudgeConfig, Prices
+from judges.screening.screen import Screened
+from judges.scripted import ScriptedJudge
 
 PRICES = Prices(input=1.0, output=10.0, cache_write=2.0, cache_read=0.1)
 TEN = Usage(input=4, output=6)  # ten tokens, 64 millionths of money
@@ -70,3 +73,37 @@ def test_without_prices_nothing_has_a_cost() -> None:
     assert account.spending().cost is None
     assert account.spending().lost_cost is None
     assert account.batch_factor() == 1.0
+
+
+FIRST = Spending(2, 1, Usage(1000, 200, 30, 4), Usage(output=50), 0.5, 0.25)
+
+
+def test_accounts_add_and_survive_being_written() -> None:
+    assert Spending.of(asdict(FIRST)) == FIRST
+    assert Spending(4, 2, Usage(2000, 400, 60, 8), Usage(output=100), 1.0, 0.5) == FIRST + FIRST
+    unknown = Spending(1, 0, Usage(1), Usage(), None, None)
+    assert (FIRST + unknown).cost is None  # a sum with an unknown part is not known
+    assert (unknown + FIRST).lost_cost is None
+
+
+def test_an_account_in_words_says_what_is_known() -> None:
+    told = str(FIRST)
+    assert (
+        "2 requests answered, 1,234 tokens (input 1,000, output 200, cache write 30, cache read 4), cost 0.5000" in told
+    )
+    assert "1 judgements from the cache" in told
+    assert "perhaps charged without an answer, at most 50 tokens" in told
+    assert "cost 0.2500" in told
+    plain = str(Spending(0, 0, Usage(), Usage(), None, None))
+    assert "cost unknown" in plain
+    assert "cache, for nothing" not in plain
+    assert "perhaps" not in plain
+
+
+def test_spending_is_found_behind_a_screen_and_only_where_there_is_any() -> None:
+    judge = ScriptedJudge([])
+    assert spending_of(Screened(judge)) is None
+    judge.spending = "a lot"  # type: ignore[attr-defined]
+    assert spending_of(judge) is None
+    judge.spending = FIRST  # type: ignore[attr-defined]
+    assert spending_of(Screened(Screened(judge))) == FIRST

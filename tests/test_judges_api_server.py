@@ -1,9 +1,6 @@
 """A server that misbehaves in every way of RELIABILITY's list: each ends in a typed failure within the deadline."""
 
 import json
-import os
-import signal
-import threading
 import time
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -20,9 +17,11 @@ from anthropic_server import (
     dribble,
     error,
     hang_up,
+    interruptible,
     message,
     serving,
     stall,
+    stall_and_interrupt,
     timed,
 )
 from pydantic import SecretStr
@@ -283,16 +282,10 @@ def test_an_error_with_any_body_stays_typed(status: int, body: bytes) -> None:
 
 
 def test_an_interrupt_ends_the_call_at_once_and_counts_what_may_have_been_charged() -> None:
-    with serving([Said(act=stall)]) as server:
+    with serving([Said(act=stall_and_interrupt), Said(act=stall)]) as server:
         judge = judge_of(server, deadline=30.0, concurrency=2)
-        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever an earlier program put there
-        timer.start()
         start = time.monotonic()
-        try:
-            with pytest.raises(KeyboardInterrupt):
-                judge.judge([EXCHANGE])
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with interruptible(), pytest.raises(KeyboardInterrupt):
+            judge.judge([EXCHANGE])
         assert time.monotonic() - start < 5.0
     assert judge.spending.lost.output == 2 * judge.config.max_tokens

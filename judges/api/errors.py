@@ -3,6 +3,7 @@
 Failure        this exchange has no score; the others may: returned, never raised.
 JudgeRefused   the service will not serve us (key, model, request): raised, the run stops.
 BudgetSpent    the next call could exceed the budget: raised, the run writes its checkpoint and ends cleanly.
+BatchInterrupted    Ctrl-C while a batch is under way: raised, and names the batch.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ Kind = Literal[
     "batch_errored",  # the batch reports an error for this request
     "batch_unfinished",  # cancelled, expired, past the deadline
     "batch_unmatched",  # no result, or two, under this request's id
+    "unpaid",  # the budget ended before it: see BudgetSpent.filled
 ]
 
 
@@ -59,3 +61,24 @@ class BudgetSpent(RuntimeError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (str(self), self.answers)
+
+    def filled(self) -> list[Judgement | JudgeFailure]:
+        """The answers, with an `unpaid` Failure in the place of each that is missing."""
+        return [Failure(str(self), "unpaid") if answer is None else answer for answer in self.answers]
+
+
+class BatchInterrupted(KeyboardInterrupt):
+    """Ctrl-C while a batch was under way: it goes on at the service, which charges for it.
+
+    batch: its id, for AnthropicJudge.judge_batch and cancel_batch. dropped: parameters of the settings it was sent without.
+    """
+
+    def __init__(self, batch: str, dropped: tuple[str, ...] = ()) -> None:
+        super().__init__(batch, dropped)
+        self.batch, self.dropped = batch, dropped
+
+    def __str__(self) -> str:
+        left_out = (
+            f", sent without {', '.join(self.dropped)}: take it out of the settings to go on" if self.dropped else ""
+        )
+        return f"batch {self.batch} goes on at the service and is charged{left_out}"

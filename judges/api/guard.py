@@ -37,7 +37,7 @@ ADVICE = {
     401: "check the key",
     402: "the account cannot pay: see its billing page",
     403: "the key may not do this: see its permissions",
-    404: "check the model's name and base_url",
+    404: "check the model's name and base_url, or the batch's id",
 }
 
 

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from judges.api.batch import batch_views
+from judges.api.batch import batch_views, cancel, checked_id
+from judges.api.errors import BatchInterrupted
 from judges.api.guard import Clock, Guard
 from judges.api.ledger import Ledger, Spending
 from judges.api.line import Line, in_order, in_own_loop, open_line
@@ -74,18 +75,47 @@ class AnthropicJudge:
 
         return self._views.joined(*self._run(job)) if exchanges else []
 
-    def judge_batch(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
+    def judge_batch(
+        self,
+        exchanges: Sequence[Exchange],
+        batch: str | None = None,
+        on_batch: Callable[[str], None] | None = None,
+    ) -> list[Judgement | JudgeFailure]:
         """The same through the Message Batches API: cheaper, and it may take a day. For whole sessions.
 
-        Raises what judge raises, before anything is sent where the budget does not hold the whole batch; and
-        JudgeUnavailable where a money budget is set and nobody said what a batch costs.
+        batch: the id of one that was sent for these exchanges with these settings, to go on with. on_batch: is told each
+        id, from another thread, as soon as it is known.
+        Raises what judge raises, before anything is sent where the budget does not hold the whole batch;
+        JudgeUnavailable where a money budget is set and nobody said what a batch costs, or `batch` holds nothing of this;
+        BatchInterrupted on Ctrl-C while one is under way.
         """
         self._ledger.batch_factor()
+        sent = None if batch is None else checked_id(batch)
+        under_way: str | None = None
+
+        def told(name: str | None) -> None:
+            nonlocal under_way
+            under_way = name
+            if name is not None and on_batch is not None:
+                on_batch(name)
 
         async def job(line: Line) -> _Ended[View]:
-            return await batch_views(line, self._views, self._ledger, self._clock, exchanges)
+            return await batch_views(line, self._views, self._ledger, self._clock, exchanges, told, sent)
 
-        return self._views.joined(*self._run(job)) if exchanges else []
+        try:
+            return self._views.joined(*self._run(job)) if exchanges else []
+        except KeyboardInterrupt:
+            if under_way is None:
+                raise
+            raise BatchInterrupted(under_way, self.dropped) from None
+
+    def cancel_batch(self, batch: str) -> JudgeFailure | None:
+        """Have the service end a batch, or why it could not be had. What was answered by then is charged.
+
+        Raises JudgeRefused, and JudgeUnavailable for what is no batch's id.
+        """
+        name = checked_id(batch)
+        return self._run(lambda line: cancel(line, name))
 
     def holistic(self, session: Sequence[Exchange]) -> str | JudgeFailure:
         """The model's evaluation of a whole session, turns in order (paper line 410), or why there is none.
@@ -129,8 +159,10 @@ class _Asked:
             lambda dropped: judging(self._config, self._exchange, self._who, dropped),
             lambda body: self._views.kept(self._who, body, sorted(self._line.dropped)),
         )
-        return answer if isinstance(answer, View) else self._views.made(self._who, answer, sorted(self._line.dropped))
+        if isinstance(answer, View):
+            return answer
+        return await self._views.made(self._who, answer, sorted(self._line.dropped))
 
 
-def _nothing(body: object) -> None:
+async def _nothing(body: object) -> None:
     """A holistic text is not kept: it is no judgement."""

@@ -8,6 +8,7 @@ Answers with an error status are not charged by the service and count as nothing
 
 from dataclasses import dataclass, fields
 from threading import Lock
+from typing import Any
 
 from judges.api.settings import AnthropicJudgeConfig, Prices
 from judges.protocol import JudgeUnavailable
@@ -51,6 +52,46 @@ class Spending:
     lost: Usage
     cost: float | None
     lost_cost: float | None
+
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> "Spending":
+        """The one that dataclasses.asdict gave this of."""
+        return cls(**told | {"used": Usage(**told["used"]), "lost": Usage(**told["lost"])})
+
+    def __add__(self, other: "Spending") -> "Spending":
+        return Spending(
+            self.calls + other.calls,
+            self.answers_kept + other.answers_kept,
+            self.used + other.used,
+            self.lost + other.lost,
+            _sum(self.cost, other.cost),
+            _sum(self.lost_cost, other.lost_cost),
+        )
+
+    def __str__(self) -> str:
+        told = [f"{self.calls} requests answered, {_told(self.used, self.cost)}"]
+        told += [f"{self.answers_kept} judgements from the cache, for nothing"] if self.answers_kept else []
+        lost = f"perhaps charged without an answer, at most {_told(self.lost, self.lost_cost)}"
+        return "; ".join([*told, lost] if self.lost.tokens else told)
+
+
+def spending_of(judge: object) -> Spending | None:
+    """What a judge has spent, also one behind a screen (`judging`); None where judging costs nothing."""
+    while judge is not None:
+        if isinstance(spent := getattr(judge, "spending", None), Spending):
+            return spent
+        judge = getattr(judge, "judging", None)
+    return None
+
+
+def _sum(mine: float | None, theirs: float | None) -> float | None:
+    return None if mine is None or theirs is None else mine + theirs
+
+
+def _told(usage: Usage, cost: float | None) -> str:
+    kinds = ", ".join(f"{field.name.replace('_', ' ')} {getattr(usage, field.name):,}" for field in fields(usage))
+    money = "cost unknown: no prices were given" if cost is None else f"cost {cost:.4f}"
+    return f"{usage.tokens:,} tokens ({kinds}), {money}"
 
 
 class Ledger:

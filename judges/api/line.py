@@ -42,7 +42,9 @@ class Line:
     ) -> None:
         self.client, self.config, self.guard, self.dropped = client, config, guard, dropped
 
-    async def ask(self, written: Callable[[set[str]], Body], kept: Callable[[Body], _T | None]) -> Answer | _T:
+    async def ask(
+        self, written: Callable[[set[str]], Body], kept: Callable[[Body], Awaitable[_T | None]]
+    ) -> Answer | _T:
         """The answer to the body that `written(dropped)` gives, or what `kept(body)` has of it already.
 
         A parameter the model refuses is left out and remembered: each at most once, so this ends.
@@ -52,7 +54,7 @@ class Line:
                 body = written(self.dropped)
             except UnicodeEncodeError:
                 return Answer(Reply(unsendable(), None), sent, {})
-            if (known := kept(body)) is not None:
+            if (known := await kept(body)) is not None:
                 return known
             answer = await self._asked(body, sent)
             if isinstance(answer, Answer):

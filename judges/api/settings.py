@@ -1,9 +1,14 @@
 """What may be set for the judge behind Anthropic's API: one field each, and what it costs to leave it alone."""
 
-from typing import Literal
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from judges.protocol import JudgeUnavailable
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -94,6 +99,40 @@ class AnthropicJudgeConfig(BaseModel):
         if self.money_budget is None or self.prices is not None:
             return []
         return [f"found money_budget {self.money_budget:g} without prices; expected [prices] of {self.model} beside it"]
+
+
+def read_api_settings(path: Path | None, changes: dict[str, Any]) -> AnthropicJudgeConfig:
+    """The settings of a TOML file, or the defaults; `changes` win over them.
+
+    Raises JudgeUnavailable with all mistakes, in which no value stands that may be a key.
+    """
+    try:
+        raw = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise JudgeUnavailable(
+            f"{path}: found no TOML file that can be read ({error}); expected fields of AnthropicJudgeConfig"
+        ) from error
+    try:
+        return AnthropicJudgeConfig(**raw | changes)
+    except ValidationError as error:
+        problems = [_problem(mistake) for mistake in error.errors()]
+    place = "without a settings file" if path is None else str(path)
+    raise JudgeUnavailable("\n  - ".join([f"the Anthropic judge's settings ({place}) cannot be used:", *problems]))
+
+
+def _problem(mistake: Any) -> str:
+    """One mistake in words; what was found only where it belongs to a single field that is no key."""
+    place, message = mistake["loc"], mistake["msg"].removeprefix("Value error, ")
+    if not place:
+        return str(message)
+    where = ".".join(map(str, place))
+    if mistake["type"] == "extra_forbidden":
+        known = list((Prices if len(place) > 1 else AnthropicJudgeConfig).model_fields)
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
+        return f"{where}: no such setting; " + (f"did you mean {near[0]}?" if near else f"expected {', '.join(known)}")
+    if place[0] == "api_key" or mistake["type"] == "missing":
+        return f"{where}: {message}"
+    return f"{where}: found {mistake['input']!r}; {message}"
 
 
 def _address_problems(address: str) -> list[str]:

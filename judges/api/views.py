@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from anyio import CancelScope
+from anyio.to_thread import run_sync
+
 from judges.api.cache import JudgementCache
 from judges.api.errors import BudgetSpent, Failure
 from judges.api.ledger import Ledger, Usage
@@ -38,28 +41,32 @@ class ApiJudgement(Judgement):
 
 
 class Views:
-    """Makes views, and keeps those that are judgements."""
+    """Makes views, and keeps those that are judgements. The cache's file is used in threads: it may be slow, or locked."""
 
     def __init__(self, config: AnthropicJudgeConfig, ledger: Ledger) -> None:
         self._config, self._ledger = config, ledger
         self._cache = None if config.cache is None else JudgementCache(Path(config.cache))
 
-    def kept(self, who: str, body: Body, dropped: Sequence[str]) -> View | None:
+    async def kept(self, who: str, body: Body, dropped: Sequence[str]) -> View | None:
         """What the cache has of this request."""
-        found = None if self._cache is None else self._cache.get(remembered_as(body, self._config.base_url))
+        if self._cache is None:
+            return None
+        found = await run_sync(self._cache.get, remembered_as(body, self._config.base_url))
         if found is None:
             return None
         self._ledger.keep()
         return View(who, found, kept=True, dropped=tuple(dropped))
 
-    def made(self, who: str, answer: Answer, dropped: Sequence[str]) -> View:
+    async def made(self, who: str, answer: Answer, dropped: Sequence[str]) -> View:
         """An answer, parsed. A judgement goes to the cache, a failure never does."""
         outcome = answer.reply.outcome
         parsed = parse_assessment(outcome) if isinstance(outcome, str) else outcome
         if isinstance(parsed, Failure):
             parsed = replace(parsed, attempts=answer.attempts)
         elif self._cache is not None:
-            self._cache.put(remembered_as(answer.body, self._config.base_url), self._config.model, parsed)
+            key = remembered_as(answer.body, self._config.base_url)
+            with CancelScope(shield=True):  # it is paid for: kept also where the call is cancelled meanwhile
+                await run_sync(self._cache.put, key, self._config.model, parsed)
         return View(who, parsed, False, answer.attempts, answer.reply.usage, tuple(dropped))
 
     def joined(self, views: Sequence[View | None], stopped: Exception | None) -> list[Judgement | JudgeFailure]:
