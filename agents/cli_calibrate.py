@@ -15,7 +15,7 @@ def add_calibrate(commands: Any) -> None:
     )
     calibrate.add_argument(
         "--judge", action="append", metavar="NAME",
-        help="embedding (the default), reading, self, self:MODEL, anthropic, anthropic:MODEL, or a model folder; repeat it to compare",
+        help="embedding (the default), reading, self, self:MODEL, anthropic, anthropic:MODEL, or a folder; repeat it to compare",
     )  # fmt: skip
     calibrate.add_argument("--quick", action="store_true", help="every third pair, and no left-out examples")
     calibrate.add_argument("--markdown", action="store_true", help="print the tables as Markdown")

@@ -1,10 +1,10 @@
-"""What the reading judge adds: is a reply meant at all, and which of two is better, on clients that no fit has seen.
+"""What the reading judge adds: does a reply mean anything to this client, asked of clients that no fit has seen.
 
     python benchmarks/judge_reading.py [--model smollm2] [--states FILE] [--keep]
 
 A frozen model reads the authored replies to every second client, the good ones also said to another client and turned into
 nonsense (judges/reading/nonsense.py). Beside it stands the embedding judge, as it is shipped (it has learned from these
-clients, but for `ranked`, where its left-out predictions stand), and both together as the reading judge has them.
+clients, but for authored replies, where its left-out predictions stand), and both together as the reading judge has them.
 
     ranked     share of pairs of replies to one client, two points apart in the authored mean, that are ranked rightly
     chain, about, mixed, swapped     share of (decent authored reply, such a row) in which the authored one scores higher
@@ -29,7 +29,7 @@ from judges.offline.embedding import EmbeddingJudge
 from judges.offline.fit import logit, sigmoid
 from judges.offline.fit_cache import load_arrays, save_arrays
 from judges.protocol import Exchange, Judgement
-from judges.reading.fit import MEANT, SEED, ReadingFit, Rows, Unseen, fit, read, rows_of, tables_digest
+from judges.reading.fit import DECENT, SEED, Rows, fit, probability, read, rows_of, tables_digest
 from judges.reading.kept import SHIPPED, file_name, save_fit
 from judges.reading.nonsense import KINDS
 
@@ -58,14 +58,6 @@ def embedded(judge: EmbeddingJudge, rows: Rows) -> np.ndarray:
     return found
 
 
-def composites(judged: np.ndarray, unseen: Unseen, made: ReadingFit) -> dict[str, np.ndarray]:
-    """(n,) mean scores by each judge."""
-    shut, opened = made.gate
-    gate = np.clip((unseen.sense - shut) / (opened - shut), 0, 1)
-    both = gate * 10 * sigmoid(made.shared(judged, unseen.level))
-    return {"embedding": 10 * sigmoid(judged), "reading alone": gate * 10 * sigmoid(unseen.level), "reading": both}
-
-
 def measures(rows: Rows, scores: np.ndarray, means: np.ndarray) -> list[float]:
     """ranked, one of each kind of MADE, decent; means (examples,) of the authored scores."""
     own = np.flatnonzero(rows.kinds == "own")
@@ -75,7 +67,7 @@ def measures(rows: Rows, scores: np.ndarray, means: np.ndarray) -> list[float]:
         at = np.array([k for k, i in enumerate(own) if rows.clients[i] == client])
         apart = target[at][:, None] - target[at] > 2
         right += (scores[own[at]][:, None] > scores[own[at]])[apart].tolist()
-    decent = scores[own][target >= max(MEANT, 5.5)]
+    decent = scores[own][target >= DECENT]
     above = [float((decent[:, None] > scores[rows.kinds == kind]).mean()) for kind in MADE]
     return [float(np.mean(right)), *above, float(decent.mean())]
 
@@ -95,12 +87,14 @@ def main() -> None:
     print(f"{asked.model}, {len(rows.clients)} rows: {', '.join(f'{n} {kind}' for kind, n in counts.items())}\n")
     print(f"| judge | ranked | {' | '.join(MADE)} | decent |\n|---|{'--:|' * (2 + len(MADE))}")
     means = examples.scores.mean(axis=1)
-    for name, scores in composites(embedded(embedding, rows), unseen, made).items():
+    judged, meant = 10 * sigmoid(embedded(embedding, rows)), probability(unseen, float(made.middle[0]))
+    for name, scores in {"embedding": judged, "meant alone": 10 * meant, "reading": made.held(judged, meant)}.items():
         found = measures(rows, scores, means)
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in found[:-1])} | {found[-1]:.2f} |")
-    meant = (rows.kinds == "own") & (means[rows.examples] >= 5.5)
-    gate = np.clip((unseen.sense - made.gate[0]) / (made.gate[1] - made.gate[0]), 0, 1)
-    print(f"\nGate of decent replies: {gate[meant].mean():.3f} on average, open for {np.mean(gate[meant] >= 1):.1%}.")
+    decent = meant[(rows.kinds == "own") & (means[rows.examples] >= DECENT)]
+    print(
+        f"\nDecent replies are meant with probability {decent.mean():.2f} on average; {np.mean(decent < 0.5):.1%} are doubted."
+    )
     if asked.keep:
         path = SHIPPED / file_name(reader.fingerprint, tables_digest(examples))
         print(f"kept: {path.name}" if save_fit(path, made) else f"{SHIPPED} cannot be written")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_agents_lm_lora import noisy
 
-from agents.judge import FrozenDigits, FrozenLikelihood, FrozenTree, FrozenWriter
+from agents.judge import BaseReader, FrozenDigits, FrozenLikelihood, FrozenTree, FrozenWriter
 from agents.lm.adapters import AdapterSets
 from agents.lm.device import mx
 from agents.lm.lora import LoraSettings, inject, off, slots
@@ -108,3 +108,20 @@ def test_the_other_readers_work_under_the_frozen_set(set_of_two: tuple[LoadedMod
     np.testing.assert_array_equal(likelihood.mean_logprobs(EXCHANGES), before)
     writer: Writer = FrozenWriter(*set_of_two, "frozen")
     assert isinstance(writer.write("Say something.", 8), str)
+
+
+def test_the_base_reads_without_any_adapter(set_of_two: tuple[LoadedModel, AdapterSets]) -> None:
+    loaded, sets = set_of_two
+    plain = BaseReader(fakes.tiny_llama(layers=4)).states(EXCHANGES)
+    reader = BaseReader(loaded)
+    for role in ("frozen", "therapist"):
+        sets.activate(role)
+        np.testing.assert_allclose(reader.states(EXCHANGES), plain, atol=1e-5)
+    assert reader.fingerprint == BaseReader(loaded).fingerprint
+    assert sets.active == "therapist"
+
+
+def test_a_reply_of_no_tokens_has_no_state(set_of_two: tuple[LoadedModel, AdapterSets]) -> None:
+    found = BaseReader(set_of_two[0]).states([Exchange("I am tired.", "", "  "), EXCHANGES[0]])
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import fakes
 import numpy as np
 import pytest
 
-from agents.lm.architecture import hidden_states
+from agents.lm.architecture import hidden_states, layers_of
 from agents.lm.device import mx
 from agents.lm.prompt_tree import PromptTree, grown
 
@@ -64,3 +66,39 @@ def test_a_state_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match=r"sequences \[1\]"):
         tree.states([[1, 2], [3]], [1, 2])
     assert tree.states([], []) == []
+
+
+@pytest.mark.parametrize("model_type", sorted(fakes.CONFIGS))
+@pytest.mark.parametrize("budget", [8, 512])
+def test_states_that_enter_layers_are_those_of_a_model_that_ends_there(model_type: str, budget: int) -> None:
+    model = fakes.tiny(model_type).model
+    found = PromptTree(model, budget, layers=(1, 3)).states(SEQUENCES, [2] * len(SEQUENCES))
+    layers = layers_of(model)
+    whole = list(layers)
+    for tokens, states in zip(SEQUENCES, found, strict=True):
+        alone = [_entering(model, layers, whole, depth, tokens)[-2:] for depth in (1, 3)]
+        np.testing.assert_allclose(np.array(states), np.concatenate(alone, axis=-1), atol=1e-4)
+    assert list(layers) == whole
+
+
+def _entering(model: Any, layers: list[Any], whole: list[Any], depth: int, tokens: list[int]) -> np.ndarray:
+    """What enters layer `depth`, seen by a layer that stands in its place and in all above."""
+    seen: list[mx.array] = []
+
+    class Watch:
+        def __init__(self, layer: Any) -> None:
+            self._layer = layer
+
+        def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+            seen.append(hidden)
+            return hidden
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.__dict__["_layer"], name)
+
+    layers[depth:] = [Watch(layer) for layer in whole[depth:]]
+    try:
+        hidden_states(model, mx.array([tokens]))
+    finally:
+        layers[:] = whole
+    return np.array(seen[0][0])

@@ -1,15 +1,31 @@
-"""What is read of a reply: sense and level come back from states that hold them, and a score has to convince both judges."""
+"""What is read of a reply: sense comes back from states that hold it, and a score is held against it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import judges.reading.fit as fitting
 from judges.offline.examples import Examples
-from judges.offline.fit import logit
+from judges.offline.fit import logit, sigmoid
 from judges.protocol import Exchange, JudgeFailure, Judgement
-from judges.reading.fit import MEANT, Reader, ReadingFit, Rows, fit, logistic_ridge, read, rows_of
+from judges.reading.fit import (
+    DECENT,
+    NOTHING,
+    Reader,
+    ReadingFit,
+    Rows,
+    fit,
+    held_against,
+    logistic_ridge,
+    probability,
+    read,
+    rows_of,
+)
 from judges.reading.judge import WithReading
 from judges.reading.kept import cached_reading
 from judges.scripted import ScriptedJudge
@@ -54,6 +70,14 @@ class Seeing:
         return noise.astype(np.float32)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def light_penalty() -> Iterator[None]:
+    """A hundredth of the rows bear a hundredth of the penalty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "PENALTY", 3.0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def fitted() -> tuple[ReadingFit, Seeing, Examples, Rows]:
     examples = some_examples()
@@ -87,28 +111,40 @@ def test_every_row_is_read_in_its_place(fitted: tuple[ReadingFit, Seeing, Exampl
 
 def test_it_finds_what_the_states_hold(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
     made, reader, examples, rows = fitted
-    columns = made.columns(read(reader, rows))
-    own = rows.kinds == "own"
-    decent = own & (examples.scores.mean(axis=1)[rows.examples] >= MEANT)
-    sense = made.sense_logits(columns)
+    meant = made.meant(read(reader, rows))
+    decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
     made_up = np.array([(c, r) not in reader.known for c, r in zip(rows.clients, rows.replies, strict=True)])
-    assert (sense[decent][:, None] > sense[made_up]).mean() > 0.97
-    assert np.corrcoef(made.levels(columns)[own], logit(examples.scores).mean(axis=1))[0, 1] > 0.8
-    gates = made.gates(columns)
-    assert np.all((gates >= 0) & (gates <= 1))
-    assert gates[decent].mean() > 0.9
-    assert gates[made_up].mean() < 0.5
+    assert np.all((meant >= 0) & (meant <= 1))
+    assert (meant[decent][:, None] > meant[made_up]).mean() > 0.97
+    assert meant[decent].mean() > 0.8
+    assert meant[made_up].mean() < 0.4
+
+
+def test_decent_replies_keep_their_mean(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
+    _, reader, examples, rows = fitted
+    made, unseen = fit(rows, read(reader, rows), examples, logit(examples.scores))
+    decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
+    scores = 10 * sigmoid(logit(examples.scores).mean(axis=1))[rows.examples[decent]]
+    held = made.held(scores, probability(unseen[decent], float(made.middle[0])))
+    assert held.mean() == pytest.approx(scores.mean(), abs=1e-6)
 
 
 def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it() -> None:
-    """States that are noise but for the row's own number: only a fit that has seen a client could know anything of it."""
+    """States that are noise: only a fit that has seen a row could know anything of it."""
     examples = some_examples()
     rows = rows_of(examples, np.random.default_rng(0), every=1)
     noise = np.random.default_rng(1).normal(size=(len(rows.clients), 400)).astype(np.float32)
     made, unseen = fit(rows, noise, examples, logit(examples.scores))
-    own, meant = rows.kinds == "own", logit(examples.scores).mean(axis=1)
-    assert abs(np.corrcoef(unseen.level[own], meant)[0, 1]) < 0.25
-    assert np.corrcoef(made.levels(made.columns(noise))[own], meant)[0, 1] > 0.5
+    own = rows.kinds == "own"
+    decent = own & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
+    assert abs((unseen[decent][:, None] > unseen[~own]).mean() - 0.5) < 0.12
+    meant = made.meant(noise)
+    assert (meant[decent][:, None] > meant[~own]).mean() > 0.9
+
+
+def test_a_reader_that_doubts_most_decent_replies_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot tell them from nonsense"):
+        fitting._start(np.array([7.0, 8.0]), np.array([0.3, 0.4]))
 
 
 def test_logistic_ridge_is_where_its_gradient_vanishes() -> None:
@@ -134,11 +170,10 @@ class Flat:
         return np.stack([np.full(2, np.nan) if e else np.array(self._state) for e in empty]).astype(np.float32)
 
 
-# The first column is the sense logit, the second the level; the scale is left as it is.
+# The first column is the sense logit; the scale is left as it is.
 PLAIN = ReadingFit(
-    mean=np.zeros(2), sd=np.ones(2), sense=np.array([1.0, 0.0, 0.0]), direction=np.array([0.0, 1.0]), level=np.array([1.0, 0.0]),
-    gate=np.array([-1.0, 1.0]), mixing=np.array([1.0, 0.0]),
-)  # fmt: skip
+    mean=np.zeros(2), sd=np.ones(2), sense=np.array([1.0, 0.0, 0.0]), middle=np.array([0.0]), start=np.array([0.0])
+)
 ASKED = [Exchange("I am tired.", "", "What is it like?")]
 
 
@@ -146,24 +181,47 @@ def judged(reader: Reader, score: float = 8.0, asked: list[Exchange] = ASKED) ->
     return WithReading(ScriptedJudge(lambda _: score, gap=0.5), reader, PLAIN).judge(asked)[0]
 
 
-def test_the_lower_of_two_levels_counts() -> None:
-    both, high, low = judged(Flat([3, 2])), judged(Flat([3, 0.0])), judged(Flat([3, 2]), 3.0)
-    assert isinstance(both, Judgement)
-    assert isinstance(high, Judgement)
-    assert isinstance(low, Judgement)
-    np.testing.assert_allclose(both.scores, 8.0, atol=0.02)  # the reader would have given 8.8
-    np.testing.assert_allclose(high.scores, 5.0, atol=0.02)  # the reader says 5
-    np.testing.assert_allclose(low.scores, 3.0, atol=0.02)  # the reader cannot raise it
-    assert "reading model" in both.kind.narrative
-
-
-def test_what_means_nothing_keeps_nothing() -> None:
-    half, shut = judged(Flat([0, 2])), judged(Flat([-2, 2]))
+def test_what_is_meant_keeps_its_score_and_what_is_not_keeps_nothing() -> None:
+    sure, half, surely_not = judged(Flat([3, 0])), judged(Flat([0, 0])), judged(Flat([-3, 0]))
+    assert isinstance(sure, Judgement)
     assert isinstance(half, Judgement)
-    assert isinstance(shut, Judgement)
-    np.testing.assert_allclose(half.scores, 4.0, atol=0.02)
-    np.testing.assert_array_equal(shut.scores, 0.0)
-    assert "hardly finds a meaning" in half.harsh.narrative
+    assert isinstance(surely_not, Judgement)
+    np.testing.assert_allclose(sure.scores, 8.0, atol=0.05)
+    np.testing.assert_allclose(half.scores, (8.0 + NOTHING) / 2, atol=0.02)
+    np.testing.assert_allclose(surely_not.scores, NOTHING, atol=0.05)
+    assert "probability of 50%" in half.kind.narrative
+    assert half.gap.mean() == pytest.approx(0.25, abs=0.01)  # the scripted half point, halved as well
+
+
+def test_a_low_score_is_not_raised() -> None:
+    found = judged(Flat([-3, 0]), 0.5)
+    assert isinstance(found, Judgement)
+    np.testing.assert_allclose(found.scores, 0.5, atol=0.02)
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1), st.floats(0, 1), st.floats(0, 3))
+def test_better_and_more_meant_never_earn_less(one: float, other: float, p: float, q: float, start: float) -> None:
+    scores, meant = np.sort([one, other]), np.sort([p, q])
+    held = held_against(scores[:, None], meant[None], start)
+    assert np.all(held >= 0)
+    assert np.all(held <= 10)
+    assert np.all(np.diff(held, axis=0) >= -1e-9)
+    assert np.all(np.diff(held, axis=1)[scores >= NOTHING] >= -1e-9)
+
+
+def test_an_error_is_passed_on_as_far_as_the_score_moves() -> None:
+    class Unsure:
+        name = "unsure"
+
+        def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
+            plain = ScriptedJudge([6.0]).judge(exchanges)[0]
+            assert isinstance(plain, Judgement)
+            return [replace(plain, error=np.full(12, 0.8))]
+
+    found = WithReading(Unsure(), Flat([0, 0]), PLAIN).judge(ASKED)[0]
+    assert isinstance(found, Judgement)
+    assert found.error is not None
+    np.testing.assert_allclose(found.error, 0.4, atol=0.01)
 
 
 def test_failures_and_silence_pass_through() -> None:
@@ -181,13 +239,13 @@ def test_failures_and_silence_pass_through() -> None:
 
 
 def test_a_fit_is_made_once_and_kept(tmp_path: Path) -> None:
-    examples = some_examples(12)
+    examples = some_examples()
     reader = Seeing(examples)
     first = cached_reading(reader, examples, logit(examples.scores), tmp_path)
     asked = reader.asked
     again = cached_reading(reader, examples, logit(examples.scores), tmp_path)
     assert reader.asked == asked > 0
-    np.testing.assert_array_equal(again.direction, first.direction)
+    np.testing.assert_array_equal(again.sense, first.sense)
     other = Seeing(examples)
     other.fingerprint = "another"
     cached_reading(other, examples, logit(examples.scores), tmp_path)

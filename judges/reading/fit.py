@@ -1,12 +1,14 @@
-"""Fit what a frozen model's states say of a reply: whether it means anything to this client, and how good it is.
+"""Fit whether a reply means anything to this client, from what a frozen model's states say while it reads.
 
     x     = mean state over the tokens of the reply, read after the client's words, of two layers; standardised
-    sense = sigmoid(u x + u_0)      u by logistic ridge: decent authored replies against nonsense and replies to somebody else
-    level = a v x + b               v by Bradley & Terry over replies to one client; nonsense and swapped replies are the worse ones
+    s     = u x + u_0                       logistic ridge: decent authored replies against nonsense and replies to somebody else
+    P     = sigmoid(SLOPE (s - middle))     middle: below it lies a small share of decent replies to clients that a fit has not seen
+    score = P 10 sigmoid(logit(judged) + start) + (1 - P) NOTHING      start: decent replies keep their mean
 
 A causal model reads the reply word by word with the client's words before it, so a sentence that leads nowhere leaves other states
-than one that says something; sentence vectors are means over words and hardly tell them apart. u and v are lines: small,
-quick to ship, and no row of the examples travels with them. Every measure is of clients that a fit has not seen.
+than one that says something; sentence vectors are means over words and hardly tell them apart. How good a reply is, is left to the
+judge beside it: a line through these states that ranks replies ranks empty manner high as well (LOG.md). u is a line, small and
+quick to ship; no row of the examples travels with it.
 """
 
 import hashlib
@@ -21,8 +23,7 @@ import numpy as np
 
 from judges.offline.blas import one_thread
 from judges.offline.examples import Examples
-from judges.offline.fit import logit
-from judges.offline.ranking import better_and_worse, bradley_terry
+from judges.offline.fit import logit, sigmoid
 from judges.protocol import Exchange
 from judges.reading.nonsense import KINDS, Nonsense
 
@@ -31,12 +32,16 @@ GOOD = 6.0  # mean score from which nonsense is made of a reply, and it is shown
 MEANT = 4.0  # mean score from which a reply counts as meant for its client
 EVERY = 2  # half of the clients are read, which takes half as long
 SWAP_STEP = 34  # the wrong client is so many clients further in the tables
-SENSE_PENALTY, LEVEL_PENALTY = 1000.0, 300.0
+PENALTY = 300.0  # of the squared weights
+SLOPE, DOUBTED = 2.0, 0.07  # of P; the share of decent replies to unseen clients that lies below the middle
+NOTHING = 1.0  # what a reply earns that surely means nothing (design)
+DECENT = 5.5  # mean score of the replies that keep their mean
 FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
 FOLDS = 4
 ABREAST = 8  # clients whose replies are read in one call
 STEPS = 8  # Newton's
 SEED = 0
+HALVINGS = 60  # of the interval in which start lies
 SHUT, OPEN = (
     0.002,
     0.05,
@@ -63,53 +68,36 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class ReadingFit:
-    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; direction (width,) v; level (2,) a and b.
-
-    gate (2,): logits of sense at which the gate is shut and open. mixing (2,): slope and start of the level that the two judges share.
-    """
+    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; middle and start (1,), logits."""
 
     mean: np.ndarray
     sd: np.ndarray
     sense: np.ndarray
-    direction: np.ndarray
-    level: np.ndarray
-    gate: np.ndarray
-    mixing: np.ndarray
+    middle: np.ndarray
+    start: np.ndarray
 
-    def columns(self, states: np.ndarray) -> np.ndarray:
-        """(n, width) float64 x of states (n, width)."""
-        return standardised(states, self.mean, self.sd)
+    def meant(self, states: np.ndarray) -> np.ndarray:
+        """(n,) P in [0, 1] of states (n, width): that the reply means something to this client."""
+        return probability(_line(standardised(states, self.mean, self.sd), self.sense), float(self.middle[0]))
 
-    def sense_logits(self, columns: np.ndarray) -> np.ndarray:
-        """(n,) u x + u_0."""
-        return _line(columns, self.sense)
-
-    def levels(self, columns: np.ndarray) -> np.ndarray:
-        """(n,) how good a reply is, as the mean logit of its twelve scores."""
-        levels: np.ndarray = self.level[0] * (columns @ self.direction) + self.level[1]
-        return levels
-
-    def gates(self, columns: np.ndarray) -> np.ndarray:
-        """(n,) in [0, 1]: what is left of the scores of a reply that hardly means anything to this client."""
-        shut, opened = self.gate
-        return np.clip((self.sense_logits(columns) - shut) / (opened - shut), 0.0, 1.0)
-
-    def shared(self, judged: np.ndarray, read: np.ndarray) -> np.ndarray:
-        """(n,) the level that a judge's own (n,) and the read one (n,) come to: the lower of the two, on the authored scale."""
-        shared: np.ndarray = self.mixing[0] * np.minimum(judged, read) + self.mixing[1]
-        return shared
+    def held(self, scores: np.ndarray, meant: float | np.ndarray) -> np.ndarray:
+        """The judge's scores in [0, 10], held against `meant`; shapes that broadcast."""
+        return held_against(scores, meant, float(self.start[0]))
 
 
-@dataclass(frozen=True, eq=False)
-class Unseen:
-    """What fits say of rows whose clients they have not seen: sense logits and levels, (n,) each."""
+def probability(sense: np.ndarray, middle: float) -> np.ndarray:
+    """P of sense logits."""
+    return sigmoid(SLOPE * (sense - middle))
 
-    sense: np.ndarray
-    level: np.ndarray
+
+def held_against(scores: np.ndarray, meant: float | np.ndarray, start: float) -> np.ndarray:
+    """The score to expect of a reply that means something with probability `meant`; below NOTHING nothing is added."""
+    held: np.ndarray = meant * 10.0 * sigmoid(logit(scores) + start) + (1.0 - meant) * np.minimum(scores, NOTHING)
+    return held
 
 
 def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) -> Rows:
-    """The authored replies to every so manyth client; each good one also turned into nonsense, every second said to another client."""
+    """The authored replies to every so manyth client; good ones also turned into nonsense, half of them said to somebody else."""
     means, names = examples.scores.mean(axis=1), list(dict.fromkeys(examples.clients))
     place = {name: i for i, name in enumerate(names)}
     good: dict[str, list[str]] = {}
@@ -150,69 +138,58 @@ def read(reader: Reader, rows: Rows) -> np.ndarray:
     return found
 
 
-def fit(rows: Rows, states: np.ndarray, examples: Examples, judged: np.ndarray) -> tuple[ReadingFit, Unseen]:
-    """The fit to states (n, width) of `rows`, and what it says of clients left out.
+def fit(rows: Rows, states: np.ndarray, examples: Examples, judged: np.ndarray) -> tuple[ReadingFit, np.ndarray]:
+    """The fit to states (n, width) of `rows`, and the sense logits (n,) that fits give which have not seen a row's client.
 
-    judged: (examples, 12) logits that the judge which it stands beside gives to examples it has not seen.
+    judged: (examples, 12) logits that the judge beside it gives to examples it has not seen.
     """
-    problem = _Problem(rows, states, examples)
+    means = examples.scores.mean(axis=1)[rows.examples]
+    own = rows.kinds == "own"
+    meant = own & (means >= MEANT)
+    mean, spread = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64)
+    sd = np.where(spread > 0, spread, 1.0)
+    columns, used = standardised(states, mean, sd), meant | ~own
+
+    def line(kept: np.ndarray) -> np.ndarray:
+        return logistic_ridge(columns[kept & used], meant[kept & used].astype(np.float64), PENALTY)
+
+    unseen = np.empty(len(states))
+    folds = folds_of(rows, examples)
     with one_thread():
-        unseen = problem.unseen()
-        sense, direction = problem.sense(np.ones(len(states), dtype=bool)), problem.direction(problem.pairs)
-    own, target = rows.kinds == "own", logit(examples.scores).mean(axis=1)
-    of = rows.examples[own]
-    level = _equated(unseen.level[own], target[of])
-    read = level[0] * unseen.level + level[1]
-    decent = unseen.sense[problem.meant]
-    mixing = _equated(np.minimum(judged.mean(axis=1)[of], read[own]), target[of])
-    made = ReadingFit(
-        mean=problem.mean, sd=problem.sd, sense=sense, direction=direction, level=level,
-        gate=np.quantile(decent, [SHUT, OPEN]), mixing=mixing,
-    )  # fmt: skip
-    return made, Unseen(unseen.sense, read)
-
-
-class _Problem:
-    """The rows as columns, who is better than whom, and which fold leaves a row out."""
-
-    def __init__(self, rows: Rows, states: np.ndarray, examples: Examples) -> None:
-        means = examples.scores.mean(axis=1)
-        own = rows.kinds == "own"
-        self.mean, spread = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64)
-        self.sd = np.where(spread > 0, spread, 1.0)
-        self.columns = standardised(states, self.mean, self.sd)
-        self.meant = own & (means[rows.examples] >= MEANT)
-        self.used = self.meant | ~own
-        names = {name: i for i, name in enumerate(dict.fromkeys(examples.clients))}
-        said_to = np.array([names[client] for client in rows.clients])
-        meant_for = np.array([names[examples.clients[i]] for i in rows.examples])
-        self.fold = said_to % FOLDS
-        # A row that was made of a reply to a client of this fold has been seen by a fit with that reply: it is left out as well.
-        self.folds = np.stack([self.fold, meant_for % FOLDS], axis=1)
-        at = np.full(len(means), -1)
-        at[rows.examples[own]] = np.flatnonzero(own)
-        places = np.flatnonzero(own)
-        ranked = places[better_and_worse(means[rows.examples[own]], said_to[own])]
-        made = np.flatnonzero(~own)
-        self.pairs = np.concatenate([ranked, np.stack([at[rows.examples[made]], made], axis=1)])
-
-    def sense(self, kept: np.ndarray) -> np.ndarray:
-        """(width + 1,) u and u_0 by the rows `kept` (n,) bool."""
-        use = kept & self.used
-        return logistic_ridge(self.columns[use], self.meant[use].astype(np.float64), SENSE_PENALTY)
-
-    def direction(self, pairs: np.ndarray) -> np.ndarray:
-        """(width,) v by the pairs (p, 2) of places, better first."""
-        return bradley_terry(self.columns[pairs[:, 0]] - self.columns[pairs[:, 1]], LEVEL_PENALTY)
-
-    def unseen(self) -> Unseen:
-        sense, level = np.empty(len(self.columns)), np.empty(len(self.columns))
         for f in range(FOLDS):
-            kept = (self.folds != f).all(axis=1)
-            left, pairs = self.fold == f, self.pairs[kept[self.pairs].all(axis=1)]
-            sense[left] = _line(self.columns[left], self.sense(kept))
-            level[left] = self.columns[left] @ self.direction(pairs)
-        return Unseen(sense, level)
+            left = folds[:, 0] == f
+            unseen[left] = _line(columns[left], line((folds != f).all(axis=1)))
+        sense = line(np.ones(len(states), dtype=bool))
+    middle = float(np.quantile(unseen[meant], DOUBTED))
+    decent = own & (means >= DECENT)
+    scores = 10.0 * sigmoid(judged[rows.examples[decent]].mean(axis=1))
+    start = _start(scores, probability(unseen[decent], middle))
+    return ReadingFit(mean, sd, sense, np.array([middle]), np.array([start])), unseen
+
+
+def folds_of(rows: Rows, examples: Examples) -> np.ndarray:
+    """(n, 2) of the client to whom a row is said and of the one whose reply it is made of: a fit with either has seen it."""
+    number = {name: i for i, name in enumerate(dict.fromkeys(examples.clients))}
+    said_to = [number[client] for client in rows.clients]
+    meant_for = [number[examples.clients[i]] for i in rows.examples]
+    return np.stack([said_to, meant_for], axis=1) // EVERY % FOLDS
+
+
+def _start(scores: np.ndarray, meant: np.ndarray) -> float:
+    """The logit by which scores (n,) have to rise so that, held against `meant`, their mean is what it was; by halving.
+
+    Raises ValueError where no rise is enough: the reader then doubts decent replies so much that it is no reader.
+    """
+    low, high = 0.0, 5.0
+    if held_against(scores, meant, high).mean() < scores.mean():
+        raise ValueError(
+            f"the reader gives decent replies to unseen clients a probability of {meant.mean():.2f} on average that they mean "
+            "something, expected near 1: it cannot tell them from nonsense. Try a larger model, other layers or more examples"
+        )
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if held_against(scores, meant, middle).mean() < scores.mean() else (low, middle)
+    return low
 
 
 def logistic_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
@@ -245,12 +222,6 @@ def tables_digest(examples: Examples) -> str:
 def _line(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     along: np.ndarray = columns @ weights[:-1] + weights[-1]
     return along
-
-
-def _equated(found: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(2,) slope and start that give `found` (n,) mean and spread of `target` (n,): linear equating (Kolen & Brennan 2014)."""
-    slope = target.std() / found.std()
-    return np.array([slope, target.mean() - slope * found.mean()])
 
 
 NAMES = frozenset(field.name for field in fields(ReadingFit))

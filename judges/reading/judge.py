@@ -1,11 +1,9 @@
-"""A judge beside which a frozen language model reads: a score has to convince both, and words that mean nothing earn nothing.
+"""A judge beside which a frozen language model reads: words that mean nothing to this client earn nothing, however they sound.
 
-    e      = mean logit of the judge's twelve scores          r = level that the reader sees, g = its gate
-    score' = g 10 sigmoid(logit(score) + m min(e, r) + n - e)
+    score' = P 10 sigmoid(logit(score) + start) + (1 - P) NOTHING          judges/reading/fit.py
 
-Worst-case optimisation over an ensemble (Coste et al. 2023): what talks one reader round seldom talks round the other, which knows
-other things. m and n keep the scale of the authored scores. Violations and failures pass through; the profile over dimensions
-stays the judge's own.
+What talks one of two readers round seldom talks round the other, which knows other things (an ensemble: Coste et al. 2023).
+Violations and failures pass through; the profile over dimensions stays the judge's own.
 """
 
 from collections.abc import Sequence
@@ -13,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from judges.offline.fit import logit, sigmoid
 from judges.protocol import Assessment, Exchange, Judge, JudgeFailure, Judgement
 from judges.reading.fit import Reader, ReadingFit
+
+NEAR = 0.1  # points up and down by which it is seen how an error of the judge's is passed on
 
 
 class WithReading:
@@ -43,33 +42,16 @@ class WithReading:
         return answers
 
     def _held_against(self, judgement: Judgement, state: np.ndarray) -> Judgement:
-        columns, judged = self._fit.columns(state[None]), logit(judgement.scores).mean(keepdims=True)
-        read = self._fit.levels(columns)
-        gate, shift = float(self._fit.gates(columns)[0]), float((self._fit.shared(judged, read) - judged)[0])
-        told = f"{10 * float(sigmoid(read)[0]):.1f} of 10 by the reading model{_doubt(gate)}"
-        before, after = judgement.scores, gate * 10 * sigmoid(logit(judgement.scores) + shift)
+        meant = float(self._fit.meant(state[None])[0])
+        up, down = (self._fit.held(np.clip(judgement.scores + step, 0.0, 10.0), meant) for step in (NEAR, -NEAR))
         error = judgement.error
         return replace(
             judgement,
-            kind=_moved(judgement.kind, shift, gate, told),
-            harsh=_moved(judgement.harsh, shift, gate, told),
-            error=None if error is None else error * _slope(after / max(gate, 1e-9)) * gate / _slope(before),
+            kind=self._view(judgement.kind, meant),
+            harsh=self._view(judgement.harsh, meant),
+            error=None if error is None else error * (up - down) / (2.0 * NEAR),
         )
 
-
-def _moved(view: Assessment, shift: float, gate: float, told: str) -> Assessment:
-    scores = gate * 10 * sigmoid(logit(view.scores) + shift)
-    return replace(view, scores=scores, narrative=f"{view.narrative} {told[0].upper()}{told[1:]}.".strip())
-
-
-def _doubt(gate: float) -> str:
-    if gate >= 1.0:
-        return ""
-    return f", which hardly finds a meaning for this client in it: {gate:.0%} of the scores are left"
-
-
-def _slope(scores: np.ndarray) -> np.ndarray:
-    """How much a score moves with its logit, up to a constant; away from the ends, where it would be nothing."""
-    inside = np.clip(scores, 0.3, 9.7)
-    slope: np.ndarray = inside * (10.0 - inside)
-    return slope
+    def _view(self, view: Assessment, meant: float) -> Assessment:
+        told = f"Read after the client's words, it means something to this client with a probability of {meant:.0%}."
+        return replace(view, scores=self._fit.held(view.scores, meant), narrative=f"{view.narrative} {told}".strip())
