@@ -96,11 +96,12 @@ class BaseReader:
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
         layers = reading_layers(len(layers_of(loaded.model)))
+        self.name = loaded.name
         self._tree = PromptTree(loaded.model, layers=layers)
         self.fingerprint = reader_fingerprint(loaded.base_hash, layers, prompt_text("likelihood"))
 
     def states(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        """(n, 2 width) mean states over the tokens of each reply after the client's words; NaN for a reply of no tokens."""
+        """(n, 2 width) mean states over the tokens of each reply after the client's words; NaN where there are none to be had."""
         prompts = [likelihood_prompt(exchange) for exchange in exchanges]
         with without_adapters(self._loaded.model):
             return mean_states(self._loaded, self._tree, prompts, [exchange.therapist for exchange in exchanges])
@@ -114,4 +115,4 @@ def reading_layers(depth: int) -> tuple[int, int]:
 def reading_judge(embedding: EmbeddingJudge, loaded: LoadedModel) -> WithReading:
     """The embedding judge, held against what the base reads. The fit of the reading is read, or made where there is none."""
     reader = BaseReader(loaded)
-    return WithReading(embedding, reader, cached_reading(reader, embedding.examples, embedding.fit.unseen))
+    return WithReading(embedding, reader, cached_reading(reader, embedding.examples))

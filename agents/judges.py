@@ -123,7 +123,7 @@ def _anthropic(model: str | None, paid: Paid | None) -> Chosen:
     from judges.api.judge import AnthropicJudge
 
     config = paid.config if paid else AnthropicJudgeConfig()
-    if model and "model" in config.model_fields_set and config.model != model:
+    if model and config.model != model and (config.prices or "model" in config.model_fields_set):
         raise JudgeUnavailable(
             f"found the models {model} and, in the settings with its prices, {config.model}; expected one: leave out --model"
         )

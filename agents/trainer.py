@@ -158,7 +158,10 @@ class TBNRLTrainer:
         return warnings
 
     def spending(self) -> Spending | None:
-        """What the judge has cost this run so far, earlier processes up to their last checkpoint; None where it costs nothing."""
+        """What the judge has cost this run so far, earlier processes up to their last checkpoint; None where it costs nothing.
+
+        A judge that was passed in brings its whole account: give each trainer one of its own.
+        """
         before, now = self._spent_before, spending_of(self._scorer)
         return before + now if before and now else now or before
 

@@ -1,6 +1,6 @@
 """What the reading judge adds: does a reply mean anything to this client, asked of clients that no fit has seen.
 
-    python benchmarks/judge_reading.py [--model smollm2] [--states FILE] [--keep]
+    python benchmarks/judge_reading.py [--model smollm2] [--states FOLDER] [--keep]
 
 A frozen model reads the authored replies to every second client, the good ones also said to another client and turned into
 nonsense (judges/reading/nonsense.py). Beside it stands the embedding judge, as it is shipped (it has learned from these
@@ -8,9 +8,9 @@ clients, but for authored replies, where its left-out predictions stand), and bo
 
     ranked     share of pairs of replies to one client, two points apart in the authored mean, that are ranked rightly
     chain, about, mixed, swapped     share of (decent authored reply, such a row) in which the authored one scores higher
-    decent     mean composite of decent authored replies: the scale is kept
+    decent     mean score of decent authored replies: what the doubt costs them
 
-`--states FILE` keeps what was read (safetensors), or takes it from there; `--keep` writes the fit to configs/judges/reading.
+`--states FOLDER` keeps there what was read, or takes it from there; `--keep` writes the fit to configs/judges/reading.
 Cost: one pass over a third of a million tokens up to the layer read, about a quarter of an hour on two cores.
 """
 
@@ -29,17 +29,18 @@ from judges.offline.embedding import EmbeddingJudge
 from judges.offline.fit import logit, sigmoid
 from judges.offline.fit_cache import load_arrays, save_arrays
 from judges.protocol import Exchange, Judgement
-from judges.reading.fit import DECENT, SEED, Rows, fit, probability, read, rows_of, tables_digest
+from judges.reading.fit import DECENT, SEED, Rows, fit, gates, held_against, read, rows_of
 from judges.reading.kept import SHIPPED, file_name, save_fit
 from judges.reading.nonsense import KINDS
 
 MADE = (*KINDS, "swapped")
 
 
-def states_of(reader: BaseReader, rows: Rows, path: Path | None) -> np.ndarray:
-    """(n, width), read or taken from `path` where it holds as many rows."""
+def states_of(reader: BaseReader, rows: Rows, folder: Path | None) -> np.ndarray:
+    """(n, width), read, or taken from `folder` where this reader has read these rows."""
+    path = folder / f"states-{file_name(reader, rows)}" if folder else None
     kept = load_arrays(path, frozenset({"states"})) if path else None
-    if kept is not None and len(kept["states"]) == len(rows.clients):
+    if kept is not None:
         return kept["states"]
     states = read(reader, rows)
     if path:
@@ -82,21 +83,22 @@ def main() -> None:
     embedding, reader = EmbeddingJudge(), BaseReader(load_model(asked.model))
     examples = embedding.examples
     rows = rows_of(examples, np.random.default_rng(SEED))
-    made, unseen = fit(rows, states_of(reader, rows, asked.states), examples, embedding.fit.unseen)
+    made, unseen = fit(rows, states_of(reader, rows, asked.states), examples)
     counts = {kind: int((rows.kinds == kind).sum()) for kind in ("own", *MADE)}
     print(f"{asked.model}, {len(rows.clients)} rows: {', '.join(f'{n} {kind}' for kind, n in counts.items())}\n")
     print(f"| judge | ranked | {' | '.join(MADE)} | decent |\n|---|{'--:|' * (2 + len(MADE))}")
     means = examples.scores.mean(axis=1)
-    judged, meant = 10 * sigmoid(embedded(embedding, rows)), probability(unseen, float(made.middle[0]))
-    for name, scores in {"embedding": judged, "meant alone": 10 * meant, "reading": made.held(judged, meant)}.items():
+    judged, gate = 10 * sigmoid(embedded(embedding, rows)), gates(unseen, made.gate)
+    for name, scores in {"embedding": judged, "sense alone": unseen, "reading": held_against(judged, gate)}.items():
         found = measures(rows, scores, means)
-        print(f"| {name} | {' | '.join(f'{value:.3f}' for value in found[:-1])} | {found[-1]:.2f} |")
-    decent = meant[(rows.kinds == "own") & (means[rows.examples] >= DECENT)]
+        decent = "" if name == "sense alone" else f"{found[-1]:.2f}"
+        print(f"| {name} | {' | '.join(f'{value:.3f}' for value in found[:-1])} | {decent} |")
+    decent = gate[(rows.kinds == "own") & (means[rows.examples] >= DECENT)]
     print(
-        f"\nDecent replies are meant with probability {decent.mean():.2f} on average; {np.mean(decent < 0.5):.1%} are doubted."
+        f"\nThe gate is {decent.mean():.2f} for decent replies on average, and below a half for {np.mean(decent < 0.5):.1%}."
     )
     if asked.keep:
-        path = SHIPPED / file_name(reader.fingerprint, tables_digest(examples))
+        path = SHIPPED / file_name(reader, rows)
         print(f"kept: {path.name}" if save_fit(path, made) else f"{SHIPPED} cannot be written")
 
 

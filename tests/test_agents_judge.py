@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import fakes
 import numpy as np
 import pytest
@@ -110,18 +112,22 @@ def test_the_other_readers_work_under_the_frozen_set(set_of_two: tuple[LoadedMod
     assert isinstance(writer.write("Say something.", 8), str)
 
 
-def test_the_base_reads_without_any_adapter(set_of_two: tuple[LoadedModel, AdapterSets]) -> None:
-    loaded, sets = set_of_two
+def test_the_base_reads_without_any_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = fakes.tiny_llama(layers=4)
+    inject(loaded.model, LoraSettings(layers="all"), mx.random.key(0))
+    sets = AdapterSets(loaded.model)
+    sets.add("therapist", noisy(loaded.model))
+    sets.activate("therapist")
     plain = BaseReader(fakes.tiny_llama(layers=4)).states(EXCHANGES)
-    reader = BaseReader(loaded)
-    for role in ("frozen", "therapist"):
-        sets.activate(role)
-        np.testing.assert_allclose(reader.states(EXCHANGES), plain, atol=1e-5)
-    assert reader.fingerprint == BaseReader(loaded).fingerprint
+    np.testing.assert_allclose(BaseReader(loaded).states(EXCHANGES), plain, atol=1e-5)
     assert sets.active == "therapist"
+    monkeypatch.setattr("agents.judge.without_adapters", lambda model: nullcontext())
+    assert np.abs(BaseReader(loaded).states(EXCHANGES) - plain).max() > 1e-3
 
 
-def test_a_reply_of_no_tokens_has_no_state(set_of_two: tuple[LoadedModel, AdapterSets]) -> None:
-    found = BaseReader(set_of_two[0]).states([Exchange("I am tired.", "", "  "), EXCHANGES[0]])
-    assert np.isnan(found[0]).all()
-    assert np.isfinite(found[1]).all()
+def test_what_has_no_state_is_told_apart(set_of_two: tuple[LoadedModel, AdapterSets]) -> None:
+    reader = BaseReader(set_of_two[0])
+    asked = [Exchange("I am tired.", "", "  "), Exchange("I am tired.", "", "long " * 200), EXCHANGES[0]]
+    found = reader.states(asked)
+    assert np.isnan(found[:2]).all()
+    np.testing.assert_allclose(found[2], reader.states(EXCHANGES[:1])[0], atol=1e-5)

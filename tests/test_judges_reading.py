@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 
 import judges.reading.fit as fitting
 from judges.offline.examples import Examples
-from judges.offline.fit import logit, sigmoid
-from judges.protocol import Exchange, JudgeFailure, Judgement
+from judges.protocol import Exchange, JudgeFailure, Judgement, JudgeUnavailable
 from judges.reading.fit import (
     DECENT,
     NOTHING,
-    Reader,
     ReadingFit,
     Rows,
     fit,
+    gates,
     held_against,
     logistic_ridge,
-    probability,
     read,
     rows_of,
 )
@@ -53,7 +51,7 @@ class Seeing:
     def __init__(self, examples: Examples) -> None:
         means = examples.scores.mean(axis=1)
         self.known = {(c, r): m for c, r, m in zip(examples.clients, examples.replies, means, strict=True)}
-        self.fingerprint = "0123456789abcdef0123"
+        self.name, self.fingerprint = "seeing", "0123456789abcdef0123"
         self.asked = 0
 
     def states(self, exchanges: Sequence[Exchange]) -> np.ndarray:
@@ -80,26 +78,44 @@ def light_penalty() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[ReadingFit, Seeing, Examples, Rows]:
-    examples = some_examples()
+    examples = some_examples(120)
     reader = Seeing(examples)
     rows = rows_of(examples, np.random.default_rng(0), every=1)
-    made, _ = fit(rows, read(reader, rows), examples, logit(examples.scores))
+    made, _ = fit(rows, read(reader, rows), examples)
     return made, reader, examples, rows
 
 
-def test_rows_are_the_examples_and_what_is_made_of_good_ones() -> None:
-    examples = some_examples(30)
-    rows = rows_of(examples, np.random.default_rng(0), every=1)
+def test_rows_are_the_examples_and_what_is_made_of_them() -> None:
+    examples = some_examples(96)
+    rows = rows_of(examples, np.random.default_rng(0))
     own = rows.kinds == "own"
-    assert [rows.replies[i] for i in np.flatnonzero(own)] == list(examples.replies)
-    good = examples.scores.mean(axis=1) >= 6
-    assert int((rows.kinds == "swapped").sum()) == int(good[::2].sum())
-    assert int(np.isin(rows.kinds, ("chain", "about", "mixed")).sum()) == int(good.sum())
+    names = list(dict.fromkeys(examples.clients))
+    assert set(rows.clients) == set(names[::2])
+    assert [rows.replies[i] for i in np.flatnonzero(own)] == [
+        r for c, r in zip(examples.clients, examples.replies, strict=True) if c in names[::2]
+    ]
+    given = set(zip(examples.clients, examples.replies, strict=True))
+    for i in np.flatnonzero(~own):
+        assert (rows.clients[i], rows.replies[i]) not in given
     for i in np.flatnonzero(rows.kinds == "swapped"):
         assert rows.replies[i] == examples.replies[rows.examples[i]]
-        assert rows.clients[i] != examples.clients[rows.examples[i]]
-    half = rows_of(examples, np.random.default_rng(0), every=2)
-    assert set(half.clients) == set(dict.fromkeys(examples.clients)) - set(list(dict.fromkeys(examples.clients))[1::2])
+        assert examples.scores[rows.examples[i]].mean() >= 6
+    made = np.isin(rows.kinds, ("chain", "about", "mixed"))
+    assert np.all(examples.scores.mean(axis=1)[rows.examples[made]] >= fitting.MEANT)
+    assert {"chain", "about", "mixed", "swapped"} <= set(rows.kinds.tolist())
+
+
+def test_nothing_of_a_fold_is_in_another() -> None:
+    """Neither the client to whom nonsense is said nor one of whose replies it is made."""
+    examples = some_examples(96)
+    rows = rows_of(examples, np.random.default_rng(0), every=1)
+    fold = {name: i // 2 % fitting.FOLDS for i, name in enumerate(dict.fromkeys(examples.clients))}
+    number = {client: int(client.split()[2]) for client in fold}
+    by_number = {number[client]: fold[client] for client in fold}
+    for client, reply, kind in zip(rows.clients, rows.replies, rows.kinds, strict=True):
+        if kind != "own":
+            spoken_of = [int(word.strip(".,?")) for word in reply.split() if word.strip(".,?").isdigit()]
+            assert {by_number[n] for n in spoken_of} <= {fold[client]}
 
 
 def test_every_row_is_read_in_its_place(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
@@ -111,40 +127,41 @@ def test_every_row_is_read_in_its_place(fitted: tuple[ReadingFit, Seeing, Exampl
 
 def test_it_finds_what_the_states_hold(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
     made, reader, examples, rows = fitted
-    meant = made.meant(read(reader, rows))
+    gate = made.gates(read(reader, rows))
     decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
-    made_up = np.array([(c, r) not in reader.known for c, r in zip(rows.clients, rows.replies, strict=True)])
-    assert np.all((meant >= 0) & (meant <= 1))
-    assert (meant[decent][:, None] > meant[made_up]).mean() > 0.97
-    assert meant[decent].mean() > 0.8
-    assert meant[made_up].mean() < 0.4
+    assert np.all((gate >= 0) & (gate <= 1))
+    assert np.mean(gate[decent] == 1) > 0.6
+    assert gate[rows.kinds != "own"].mean() < 0.2
 
 
-def test_decent_replies_keep_their_mean(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
+def test_the_gate_is_open_for_three_quarters_of_decent_replies_to_unseen_clients(
+    fitted: tuple[ReadingFit, Seeing, Examples, Rows],
+) -> None:
     _, reader, examples, rows = fitted
-    made, unseen = fit(rows, read(reader, rows), examples, logit(examples.scores))
+    made, unseen = fit(rows, read(reader, rows), examples)
     decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
-    scores = 10 * sigmoid(logit(examples.scores).mean(axis=1))[rows.examples[decent]]
-    held = made.held(scores, probability(unseen[decent], float(made.middle[0])))
-    assert held.mean() == pytest.approx(scores.mean(), abs=1e-6)
+    assert np.mean(gates(unseen[decent], made.gate) >= 1) == pytest.approx(0.75, abs=0.03)
 
 
 def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it() -> None:
     """States that are noise: only a fit that has seen a row could know anything of it."""
-    examples = some_examples()
+    examples = some_examples(120)
     rows = rows_of(examples, np.random.default_rng(0), every=1)
     noise = np.random.default_rng(1).normal(size=(len(rows.clients), 400)).astype(np.float32)
-    made, unseen = fit(rows, noise, examples, logit(examples.scores))
+    made, unseen = fit(rows, noise, examples)
     own = rows.kinds == "own"
     decent = own & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
-    assert abs((unseen[decent][:, None] > unseen[~own]).mean() - 0.5) < 0.12
-    meant = made.meant(noise)
-    assert (meant[decent][:, None] > meant[~own]).mean() > 0.9
+    assert abs((unseen[decent][:, None] > unseen[~own]).mean() - 0.5) < 0.1
+    seen = fitting._line(fitting.standardised(noise, made.mean, made.sd), made.sense)
+    assert (seen[decent][:, None] > seen[~own]).mean() > 0.85
 
 
-def test_a_reader_that_doubts_most_decent_replies_is_refused() -> None:
-    with pytest.raises(ValueError, match="cannot tell them from nonsense"):
-        fitting._start(np.array([7.0, 8.0]), np.array([0.3, 0.4]))
+def test_a_state_that_is_not_finite_is_refused(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
+    _, reader, examples, rows = fitted
+    states = read(reader, rows)
+    states[7, 3] = np.nan
+    with pytest.raises(ValueError, match=r"rows \[7\].*not finite"):
+        fit(rows, states, examples)
 
 
 def test_logistic_ridge_is_where_its_gradient_vanishes() -> None:
@@ -158,95 +175,113 @@ def test_logistic_ridge_is_where_its_gradient_vanishes() -> None:
 
 
 class Flat:
-    """A reader with one state for all."""
+    """A reader with one state for all, and none for a reply that says "break"."""
 
-    def __init__(self, state: Sequence[float], broken: bool = False) -> None:
-        self._state, self._broken = state, broken
+    name, fingerprint = "flat", "0"
+
+    def __init__(self, sense: float) -> None:
+        self._sense = sense
 
     def states(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        if self._broken:
-            raise FloatingPointError("states that are not finite")
-        empty = [not exchange.therapist for exchange in exchanges]
-        return np.stack([np.full(2, np.nan) if e else np.array(self._state) for e in empty]).astype(np.float32)
+        return np.array([[np.nan if "break" in e.therapist else self._sense] for e in exchanges], dtype=np.float32)
 
 
-# The first column is the sense logit; the scale is left as it is.
-PLAIN = ReadingFit(
-    mean=np.zeros(2), sd=np.ones(2), sense=np.array([1.0, 0.0, 0.0]), middle=np.array([0.0]), start=np.array([0.0])
-)
+# The only column is the sense logit: shut at -1, open at 1.
+PLAIN = ReadingFit(mean=np.zeros(1), sd=np.ones(1), sense=np.array([1.0, 0.0]), gate=np.array([-1.0, 1.0]))
 ASKED = [Exchange("I am tired.", "", "What is it like?")]
 
 
-def judged(reader: Reader, score: float = 8.0, asked: list[Exchange] = ASKED) -> Judgement | JudgeFailure:
-    return WithReading(ScriptedJudge(lambda _: score, gap=0.5), reader, PLAIN).judge(asked)[0]
+def judged(sense: float, score: float = 8.0, asked: list[Exchange] = ASKED) -> Judgement | JudgeFailure:
+    return WithReading(ScriptedJudge(lambda _: score, gap=0.5), Flat(sense), PLAIN).judge(asked)[0]
 
 
 def test_what_is_meant_keeps_its_score_and_what_is_not_keeps_nothing() -> None:
-    sure, half, surely_not = judged(Flat([3, 0])), judged(Flat([0, 0])), judged(Flat([-3, 0]))
+    sure, half, surely_not = judged(1.5), judged(0.0), judged(-3.0)
     assert isinstance(sure, Judgement)
     assert isinstance(half, Judgement)
     assert isinstance(surely_not, Judgement)
-    np.testing.assert_allclose(sure.scores, 8.0, atol=0.05)
-    np.testing.assert_allclose(half.scores, (8.0 + NOTHING) / 2, atol=0.02)
-    np.testing.assert_allclose(surely_not.scores, NOTHING, atol=0.05)
-    assert "probability of 50%" in half.kind.narrative
-    assert half.gap.mean() == pytest.approx(0.25, abs=0.01)  # the scripted half point, halved as well
+    np.testing.assert_array_equal(sure.scores, 8.0)
+    np.testing.assert_allclose(half.scores, (8.0 + NOTHING) / 2)
+    np.testing.assert_allclose(surely_not.scores, NOTHING)
+    assert "50% of the points above one" in half.kind.narrative
+    assert "doubts" not in sure.kind.narrative
+    np.testing.assert_allclose(half.gap, 0.25)  # the scripted half point, halved as well
 
 
-def test_a_low_score_is_not_raised() -> None:
-    found = judged(Flat([-3, 0]), 0.5)
-    assert isinstance(found, Judgement)
-    np.testing.assert_allclose(found.scores, 0.5, atol=0.02)
+@given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1), st.floats(0, 1))
+def test_it_only_doubts_and_better_and_more_meant_never_earn_less(one: float, other: float, p: float, q: float) -> None:
+    scores, gate = np.sort([one, other]), np.sort([p, q])
+    held = held_against(scores[:, None], gate[None])
+    assert np.all(held <= scores[:, None])
+    assert np.all(held >= np.minimum(scores, NOTHING)[:, None])
+    assert np.all(np.diff(held, axis=0) >= 0)
+    assert np.all(np.diff(held, axis=1) >= 0)
 
 
-@given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1), st.floats(0, 1), st.floats(0, 3))
-def test_better_and_more_meant_never_earn_less(one: float, other: float, p: float, q: float, start: float) -> None:
-    scores, meant = np.sort([one, other]), np.sort([p, q])
-    held = held_against(scores[:, None], meant[None], start)
-    assert np.all(held >= 0)
-    assert np.all(held <= 10)
-    assert np.all(np.diff(held, axis=0) >= -1e-9)
-    assert np.all(np.diff(held, axis=1)[scores >= NOTHING] >= -1e-9)
-
-
-def test_an_error_is_passed_on_as_far_as_the_score_moves() -> None:
+def test_a_doubted_score_is_less_sure() -> None:
     class Unsure:
         name = "unsure"
 
         def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
-            plain = ScriptedJudge([6.0]).judge(exchanges)[0]
+            plain = ScriptedJudge([7.0]).judge(exchanges)[0]
             assert isinstance(plain, Judgement)
             return [replace(plain, error=np.full(12, 0.8))]
 
-    found = WithReading(Unsure(), Flat([0, 0]), PLAIN).judge(ASKED)[0]
-    assert isinstance(found, Judgement)
-    assert found.error is not None
-    np.testing.assert_allclose(found.error, 0.4, atol=0.01)
+    errors = []
+    for sense in (2.0, 0.0):
+        found = WithReading(Unsure(), Flat(sense), PLAIN).judge(ASKED)[0]
+        assert isinstance(found, Judgement)
+        errors.append(found.error)
+    np.testing.assert_allclose(errors, [[0.8] * 12, [1.5] * 12])  # three points were taken off
 
 
-def test_failures_and_silence_pass_through() -> None:
-    broken = judged(Flat([0, 0], broken=True))
+def test_one_reply_that_cannot_be_read_fails_alone_and_failures_pass_through() -> None:
+    asked = [*ASKED, Exchange("I am tired.", "", "break"), Exchange("I am tired.", "", " "), *ASKED]
+    judge = WithReading(ScriptedJudge([8.0, 8.0, 2.0, JudgeFailure("the real reason")]), Flat(2.0), PLAIN)
+    read_, broken, silent, failed = judge.judge(asked)
+    assert isinstance(read_, Judgement)
     assert isinstance(broken, JudgeFailure)
-    assert "not finite" in broken.reason
-    silent = judged(Flat([0, 0]), 2.0, [Exchange("I am tired.", "", "")])
+    assert "could not read" in broken.reason
     assert isinstance(silent, Judgement)
     np.testing.assert_array_equal(silent.scores, 2.0)
-    judge = WithReading(ScriptedJudge([JudgeFailure("no"), 8.0]), Flat([3, 2]), PLAIN)
-    failed, other = judge.judge(ASKED * 2)
-    assert isinstance(failed, JudgeFailure)
-    assert isinstance(other, Judgement)
+    assert failed == JudgeFailure("the real reason")
     assert judge.judge([]) == []
+    assert judge.name == "scripted+reading:flat"
 
 
 def test_a_fit_is_made_once_and_kept(tmp_path: Path) -> None:
-    examples = some_examples()
+    examples = some_examples(96)
     reader = Seeing(examples)
-    first = cached_reading(reader, examples, logit(examples.scores), tmp_path)
+    first = cached_reading(reader, examples, tmp_path)
     asked = reader.asked
-    again = cached_reading(reader, examples, logit(examples.scores), tmp_path)
+    again = cached_reading(reader, examples, tmp_path)
     assert reader.asked == asked > 0
     np.testing.assert_array_equal(again.sense, first.sense)
     other = Seeing(examples)
     other.fingerprint = "another"
-    cached_reading(other, examples, logit(examples.scores), tmp_path)
+    cached_reading(other, examples, tmp_path)
     assert other.asked == asked
+
+
+@pytest.mark.parametrize("constant", ["PENALTY", "SHUT", "MEANT"])
+def test_a_fit_is_made_anew_where_what_makes_it_changed(
+    constant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = some_examples(96)
+    reader = Seeing(examples)
+    cached_reading(reader, examples, tmp_path)
+    asked = reader.asked
+    monkeypatch.setattr(fitting, constant, getattr(fitting, constant) * 0.9)
+    cached_reading(reader, examples, tmp_path)
+    assert reader.asked > asked
+
+
+def test_a_reader_that_cannot_read_the_examples_is_unavailable(tmp_path: Path) -> None:
+    class Blind(Seeing):
+        def states(self, exchanges: Sequence[Exchange]) -> np.ndarray:
+            return np.full((len(exchanges), WIDTH), np.nan, dtype=np.float32)
+
+    examples = some_examples(96)
+    with pytest.raises(JudgeUnavailable, match="seeing: rows"):
+        cached_reading(Blind(examples), examples, tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))

@@ -25,30 +25,33 @@ HEAD_ROWS = 128  # rows of logits at once: 128 x 50 000 float32 are 25 MB
 def mean_logprobs(
     loaded: LoadedModel, tree: PromptTree, prompts: Sequence[str], replies: Sequence[str]
 ) -> npt.NDArray[np.float64]:
-    """(n,) L of each reply to its prompt, a user's message; NaN where the reply has no token. Raises FloatingPointError
-    where the model's output is not finite."""
+    """(n,) L of each reply to its prompt, a user's message; NaN where the reply has no token or both are longer than the tree's
+    context. Raises FloatingPointError where the model's output is not finite."""
     starts, targets = answers(loaded, prompts, replies)
-    asked = [i for i, target in enumerate(targets) if target]
+    asked = [i for i, target in enumerate(targets) if target and len(starts[i]) + len(target) <= tree.context]
     states = tree.states([[*starts[i], *targets[i][:-1]] for i in asked], [len(targets[i]) for i in asked])
     found = np.full(len(targets), np.nan)
     for i, hidden in zip(asked, states, strict=True):
         found[i] = _mean(loaded, hidden, targets[i])
-    _expect_finite([i for i in asked if not np.isfinite(found[i])], "log-probabilities")
+    if broken := [i for i in asked if not np.isfinite(found[i])]:
+        raise FloatingPointError(
+            f"replies {broken}: log-probabilities that are not finite. The model's output is broken"
+        )
     return found
 
 
 def mean_states(
     loaded: LoadedModel, tree: PromptTree, prompts: Sequence[str], replies: Sequence[str]
 ) -> npt.NDArray[np.float32]:
-    """(n, width) mean over the tokens of each reply to its prompt of the states that `tree` gives; NaN where the reply has no
-    token. Raises FloatingPointError where the model's output is not finite."""
+    """(n, width) mean over the tokens of each reply to its prompt of the states that `tree` gives; not finite where the reply has
+    no token, where both are longer than the tree's context, and where the model's output is broken."""
     starts, targets = answers(loaded, prompts, replies)
-    asked = [i for i, target in enumerate(targets) if target]
+    asked = [i for i, target in enumerate(targets) if target and len(starts[i]) + len(target) <= tree.context]
     states = tree.states([[*starts[i], *targets[i]] for i in asked], [len(targets[i]) for i in asked])
-    means = [mx.mean(hidden.astype(mx.float32), axis=0) for hidden in states]
-    found = np.full((len(targets), means[0].shape[0] if means else 0), np.nan, dtype=np.float32)
-    found[asked] = np.array(mx.stack(means)) if means else found[asked]
-    _expect_finite([i for i in asked if not np.isfinite(found[i]).all()], "states")
+    means = [np.array(mx.mean(hidden.astype(mx.float32), axis=0)) for hidden in states]
+    found = np.full((len(targets), len(means[0]) if means else 1), np.nan, dtype=np.float32)
+    for i, mean in zip(asked, means, strict=True):
+        found[i] = mean
     return found
 
 
@@ -61,11 +64,6 @@ def answers(
     targets = [list(tokenizer.encode(without_special(r, tokenizer), add_special_tokens=False)) for r in spoken]
     starts = {p: chat_tokens(tokenizer, [{"role": "user", "content": p}]) for p in dict.fromkeys(prompts)}
     return [starts[prompt] for prompt in prompts], targets
-
-
-def _expect_finite(broken: Sequence[int], what: str) -> None:
-    if broken:
-        raise FloatingPointError(f"replies {list(broken)}: {what} that are not finite. The model's output is broken")
 
 
 def _mean(loaded: LoadedModel, hidden: mx.array, target: list[int]) -> float:

@@ -202,7 +202,9 @@ class PromptTree:
 
     def __init__(self, model: nn.Module, budget: int = BUDGET, layers: Sequence[int] | None = None) -> None:
         self.model, self.budget, self.context = model, budget, _context(model)
-        self._forward: Forward = partial(states_entering, layers=tuple(layers)) if layers else hidden_states
+        if layers is not None:
+            _expect_layers(layers, len(layers_of(model)))
+        self._forward: Forward = hidden_states if layers is None else partial(states_entering, layers=tuple(layers))
         self._kept = Trunk.empty(model)
         self.forwarded = 0  # tokens, for measurements
 
@@ -295,6 +297,13 @@ def _starts(branches: Sequence[Branch]) -> Iterator[tuple[int, Branch]]:
     for branch in branches:
         yield start, branch
         start += len(branch.flattened())
+
+
+def _expect_layers(layers: Sequence[int], depth: int) -> None:
+    if not layers or sorted(set(layers)) != list(layers) or layers[0] < 1 or layers[-1] >= depth:
+        raise ValueError(
+            f"found layers {list(layers)} of a model of {depth}; expected some of 1 to {depth - 1}, ascending"
+        )
 
 
 def _context(model: nn.Module) -> int:

@@ -14,20 +14,17 @@ clients out.
 
 import hashlib
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from client_graph.names import DIMENSIONS
 from judges.offline.blas import one_thread
 from judges.offline.examples import EXAMPLES, Examples, example_files, read_examples
 from judges.offline.features import FEATURES, features
-from judges.offline.fit_cache import load_arrays, save_arrays
+from judges.offline.fit_cache import alone, load_arrays, save_arrays
 from judges.offline.minilm import READ, WIDTH, SentenceEncoder
 from judges.offline.ranking import better_and_worse, bradley_terry, ranked_unseen
 from judges.offline.relevance import RELEVANCE, relevance
@@ -164,7 +161,7 @@ def cached_fit(encoder: SentenceEncoder, folder: Path, path: Path = EXAMPLES) ->
 def _fitted(encoder: SentenceEncoder, examples: Examples, file: Path) -> dict[str, np.ndarray]:
     """The arrays of a new fit, kept in `file` where its folder lets us; of several processes one fits and the others wait."""
     names = frozenset(field.name for field in fields(Fit))
-    with _alone(file):
+    with alone(file):
         arrays = load_arrays(file, names)
         if arrays is not None:
             return arrays
@@ -179,22 +176,6 @@ def _fitted(encoder: SentenceEncoder, examples: Examples, file: Path) -> dict[st
         arrays = {name: np.ascontiguousarray(getattr(made, name)) for name in names}
         save_arrays(file, arrays)
         return arrays
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """One process at a time; where the folder cannot be written each fits for itself."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file.with_suffix(".lock"))
-        lock.acquire()
-    except OSError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def fit(encoder: SentenceEncoder, examples: Examples) -> Fit:

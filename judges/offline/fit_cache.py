@@ -5,10 +5,12 @@ always be computed again, so neither is an error.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -36,6 +38,22 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """One process at a time; where the folder cannot be written each fits for itself."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(file.with_suffix(".lock"))
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

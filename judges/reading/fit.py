@@ -1,14 +1,17 @@
 """Fit whether a reply means anything to this client, from what a frozen model's states say while it reads.
 
-    x     = mean state over the tokens of the reply, read after the client's words, of two layers; standardised
-    s     = u x + u_0                       logistic ridge: decent authored replies against nonsense and replies to somebody else
-    P     = sigmoid(SLOPE (s - middle))     middle: below it lies a small share of decent replies to clients that a fit has not seen
-    score = P 10 sigmoid(logit(judged) + start) + (1 - P) NOTHING      start: decent replies keep their mean
+    x = mean state over the tokens of the reply, read after the client's words, of two layers; standardised
+    s = u x + u_0                         logistic ridge: authored replies against nonsense and replies to somebody else
+    g = (s - shut) / (open - shut)        in [0, 1]; open for three quarters of decent replies to clients that a fit has not seen
+    score = NOTHING + g (judged - NOTHING)      where the judge gave more than NOTHING
 
 A causal model reads the reply word by word with the client's words before it, so a sentence that leads nowhere leaves other states
-than one that says something; sentence vectors are means over words and hardly tell them apart. How good a reply is, is left to the
-judge beside it: a line through these states that ranks replies ranks empty manner high as well (LOG.md). u is a line, small and
-quick to ship; no row of the examples travels with it.
+than one that says something; sentence vectors are means over words and hardly tell them apart. It can only doubt: how good a reply
+is, is left to the judge beside it, since a line through these states that ranks replies ranks empty manner high as well (LOG.md).
+u is a line, small and quick to ship; no row of the examples travels with it.
+
+Clients are dealt into folds. Nonsense is made of replies to clients of its own fold and said to one of them, so that a fit
+which has not seen a fold has seen no sentence of it.
 """
 
 import hashlib
@@ -23,29 +26,23 @@ import numpy as np
 
 from judges.offline.blas import one_thread
 from judges.offline.examples import Examples
-from judges.offline.fit import logit, sigmoid
 from judges.protocol import Exchange
 from judges.reading.nonsense import KINDS, Nonsense
 
 _log = logging.getLogger(__name__)
-GOOD = 6.0  # mean score from which nonsense is made of a reply, and it is shown to somebody else
-MEANT = 4.0  # mean score from which a reply counts as meant for its client
+GOOD = 6.0  # mean score from which a reply is also shown to somebody else: what is poor fits anybody
+MEANT = 4.0  # mean score from which a reply counts as meant, and nonsense is made of it: below, some are no language
+DECENT = 5.5  # mean score of the replies for most of which the gate is open
 EVERY = 2  # half of the clients are read, which takes half as long
-SWAP_STEP = 34  # the wrong client is so many clients further in the tables
-PENALTY = 300.0  # of the squared weights
-SLOPE, DOUBTED = 2.0, 0.07  # of P; the share of decent replies to unseen clients that lies below the middle
-NOTHING = 1.0  # what a reply earns that surely means nothing (design)
-DECENT = 5.5  # mean score of the replies that keep their mean
-FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
 FOLDS = 4
+SWAP_STEP = 4 * EVERY * FOLDS  # the wrong client is so many clients further in the tables, in the same fold
+PENALTY = 300.0  # of the squared weights
+SHUT, OPEN = 0.03, 0.25  # shares of decent replies to unseen clients at which the gate is shut and open
+NOTHING = 1.0  # what a reply keeps that surely means nothing (design)
+FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
 ABREAST = 8  # clients whose replies are read in one call
 STEPS = 8  # Newton's
 SEED = 0
-HALVINGS = 60  # of the interval in which start lies
-SHUT, OPEN = (
-    0.002,
-    0.05,
-)  # shares of decent replies to unseen clients below which the gate is shut, and from which it is open
 
 
 class Reader(Protocol):
@@ -68,56 +65,68 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class ReadingFit:
-    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; middle and start (1,), logits."""
+    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; gate (2,) shut and open."""
 
     mean: np.ndarray
     sd: np.ndarray
     sense: np.ndarray
-    middle: np.ndarray
-    start: np.ndarray
+    gate: np.ndarray
 
-    def meant(self, states: np.ndarray) -> np.ndarray:
-        """(n,) P in [0, 1] of states (n, width): that the reply means something to this client."""
-        return probability(_line(standardised(states, self.mean, self.sd), self.sense), float(self.middle[0]))
-
-    def held(self, scores: np.ndarray, meant: float | np.ndarray) -> np.ndarray:
-        """The judge's scores in [0, 10], held against `meant`; shapes that broadcast."""
-        return held_against(scores, meant, float(self.start[0]))
+    def gates(self, states: np.ndarray) -> np.ndarray:
+        """(n,) g in [0, 1] of states (n, width)."""
+        return gates(_line(standardised(states, self.mean, self.sd), self.sense), self.gate)
 
 
-def probability(sense: np.ndarray, middle: float) -> np.ndarray:
-    """P of sense logits."""
-    return sigmoid(SLOPE * (sense - middle))
+def gates(sense: np.ndarray, gate: np.ndarray) -> np.ndarray:
+    """(n,) g of sense logits (n,)."""
+    shut, opened = gate
+    return np.clip((sense - shut) / (opened - shut), 0.0, 1.0)
 
 
-def held_against(scores: np.ndarray, meant: float | np.ndarray, start: float) -> np.ndarray:
-    """The score to expect of a reply that means something with probability `meant`; below NOTHING nothing is added."""
-    held: np.ndarray = meant * 10.0 * sigmoid(logit(scores) + start) + (1.0 - meant) * np.minimum(scores, NOTHING)
+def held_against(scores: np.ndarray, gate: float | np.ndarray) -> np.ndarray:
+    """Scores in [0, 10], held against g in [0, 1]; shapes that broadcast. No score rises, and none falls below NOTHING by it."""
+    held: np.ndarray = np.where(scores > NOTHING, NOTHING + gate * (scores - NOTHING), scores)
     return held
 
 
 def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) -> Rows:
-    """The authored replies to every so manyth client; good ones also turned into nonsense, half of them said to somebody else."""
+    """The authored replies to every so manyth client; two of three that are meant also turned into nonsense, and half of the good
+    ones said to somebody else."""
     means, names = examples.scores.mean(axis=1), list(dict.fromkeys(examples.clients))
     place = {name: i for i, name in enumerate(names)}
-    good: dict[str, list[str]] = {}
-    for client, reply, mean in zip(examples.clients, examples.replies, means, strict=True):
-        if mean >= GOOD:
-            good.setdefault(client, []).append(reply)
-    nonsense = Nonsense(good)
+    nonsense = _nonsense_by_fold(examples, means, place)
     rows: list[tuple[str, str, str, int]] = []
     for i, (client, reply) in enumerate(zip(examples.clients, examples.replies, strict=True)):
-        if place[client] % every:
+        at = place[client]
+        if at % every:
             continue
         rows.append((client, reply, "own", i))
-        if means[i] < GOOD:
-            continue
-        if i % 2 == 0:
-            rows.append((names[(place[client] + SWAP_STEP) % len(names)], reply, "swapped", i))
-        kind = KINDS[len(rows) % len(KINDS)]
-        rows.append((client, nonsense(kind, client, rng), kind, i))
+        if means[i] >= GOOD and i % 2 == 0:
+            rows.append((_same_fold(names, at), reply, "swapped", i))
+        if means[i] >= MEANT and i % 3:
+            kind = KINDS[len(rows) % len(KINDS)]
+            rows.append((client, nonsense[_fold(at)](kind, client, rng), kind, i))
     clients, replies, kinds, of = zip(*rows, strict=True)
     return Rows(clients, replies, np.array(kinds), np.array(of))
+
+
+def _fold(place: int) -> int:
+    """Of the client at that place in the order of the tables; two neighbours are in one fold."""
+    return place // EVERY % FOLDS
+
+
+def _same_fold(names: Sequence[str], place: int) -> str:
+    """Another client of the fold, SWAP_STEP further on; near the end, from the beginning."""
+    other = place + SWAP_STEP
+    return names[other if other < len(names) else place % SWAP_STEP]
+
+
+def _nonsense_by_fold(examples: Examples, means: np.ndarray, place: dict[str, int]) -> list[Nonsense]:
+    meant: list[dict[str, list[str]]] = [{} for _ in range(FOLDS)]
+    for client, reply, mean in zip(examples.clients, examples.replies, means, strict=True):
+        if mean >= MEANT:
+            meant[_fold(place[client])].setdefault(client, []).append(reply)
+    return [Nonsense(part) for part in meant]
 
 
 def read(reader: Reader, rows: Rows) -> np.ndarray:
@@ -131,18 +140,23 @@ def read(reader: Reader, rows: Rows) -> np.ndarray:
         places += together
         if start and start % (20 * ABREAST) == 0:
             left = (time.monotonic() - began) / start * (len(groups) - start)
-            _log.info("read the replies to %d of %d clients, about %.0f s left", start, len(groups), left)
+            _log.warning("read the replies to %d of %d clients, about %.0f s left", start, len(groups), left)
     states = np.concatenate(parts)
     found = np.empty_like(states)
     found[places] = states
     return found
 
 
-def fit(rows: Rows, states: np.ndarray, examples: Examples, judged: np.ndarray) -> tuple[ReadingFit, np.ndarray]:
-    """The fit to states (n, width) of `rows`, and the sense logits (n,) that fits give which have not seen a row's client.
+def fit(rows: Rows, states: np.ndarray, examples: Examples) -> tuple[ReadingFit, np.ndarray]:
+    """The fit to states (n, width) of `rows`, and the sense logits (n,) that fits give which have not seen a row's fold.
 
-    judged: (examples, 12) logits that the judge beside it gives to examples it has not seen.
+    Raises ValueError where a state is not finite.
     """
+    if broken := np.flatnonzero(~np.isfinite(states).all(axis=1)).tolist():
+        raise ValueError(
+            f"rows {broken[:10]}: found states that are not finite, of {rows.replies[broken[0]]!r}; expected a reply of words, "
+            "and a model whose output is whole"
+        )
     means = examples.scores.mean(axis=1)[rows.examples]
     own = rows.kinds == "own"
     meant = own & (means >= MEANT)
@@ -153,43 +167,15 @@ def fit(rows: Rows, states: np.ndarray, examples: Examples, judged: np.ndarray) 
     def line(kept: np.ndarray) -> np.ndarray:
         return logistic_ridge(columns[kept & used], meant[kept & used].astype(np.float64), PENALTY)
 
+    place = {name: i for i, name in enumerate(dict.fromkeys(examples.clients))}
+    folds = np.array([_fold(place[client]) for client in rows.clients])
     unseen = np.empty(len(states))
-    folds = folds_of(rows, examples)
     with one_thread():
         for f in range(FOLDS):
-            left = folds[:, 0] == f
-            unseen[left] = _line(columns[left], line((folds != f).all(axis=1)))
+            unseen[folds == f] = _line(columns[folds == f], line(folds != f))
         sense = line(np.ones(len(states), dtype=bool))
-    middle = float(np.quantile(unseen[meant], DOUBTED))
-    decent = own & (means >= DECENT)
-    scores = 10.0 * sigmoid(judged[rows.examples[decent]].mean(axis=1))
-    start = _start(scores, probability(unseen[decent], middle))
-    return ReadingFit(mean, sd, sense, np.array([middle]), np.array([start])), unseen
-
-
-def folds_of(rows: Rows, examples: Examples) -> np.ndarray:
-    """(n, 2) of the client to whom a row is said and of the one whose reply it is made of: a fit with either has seen it."""
-    number = {name: i for i, name in enumerate(dict.fromkeys(examples.clients))}
-    said_to = [number[client] for client in rows.clients]
-    meant_for = [number[examples.clients[i]] for i in rows.examples]
-    return np.stack([said_to, meant_for], axis=1) // EVERY % FOLDS
-
-
-def _start(scores: np.ndarray, meant: np.ndarray) -> float:
-    """The logit by which scores (n,) have to rise so that, held against `meant`, their mean is what it was; by halving.
-
-    Raises ValueError where no rise is enough: the reader then doubts decent replies so much that it is no reader.
-    """
-    low, high = 0.0, 5.0
-    if held_against(scores, meant, high).mean() < scores.mean():
-        raise ValueError(
-            f"the reader gives decent replies to unseen clients a probability of {meant.mean():.2f} on average that they mean "
-            "something, expected near 1: it cannot tell them from nonsense. Try a larger model, other layers or more examples"
-        )
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if held_against(scores, meant, middle).mean() < scores.mean() else (low, middle)
-    return low
+    gate = np.quantile(unseen[own & (means >= DECENT)], [SHUT, OPEN])
+    return ReadingFit(mean, sd, sense, gate), unseen
 
 
 def logistic_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
@@ -211,10 +197,11 @@ def standardised(states: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.nda
     return np.clip((states.astype(np.float64) - mean) / sd, -FARTHEST, FARTHEST)
 
 
-def tables_digest(examples: Examples) -> str:
-    """Changes with the examples that a fit was made from."""
-    digest = hashlib.sha256(examples.scores.tobytes())
-    for texts in (examples.clients, examples.replies):
+def fit_digest(rows: Rows) -> str:
+    """Changes with the texts that are read and with the constants that make a fit of what was read."""
+    constants = (MEANT, DECENT, FOLDS, PENALTY, SHUT, OPEN, FARTHEST, STEPS)
+    digest = hashlib.sha256(repr(constants).encode())
+    for texts in (rows.clients, rows.replies, rows.kinds.tolist(), map(str, rows.examples.tolist())):
         digest.update("\n".join(texts).encode())
     return digest.hexdigest()[:16]
 

@@ -1,9 +1,10 @@
 """A judge beside which a frozen language model reads: words that mean nothing to this client earn nothing, however they sound.
 
-    score' = P 10 sigmoid(logit(score) + start) + (1 - P) NOTHING          judges/reading/fit.py
+    score' = NOTHING + g (score - NOTHING)          g: judges/reading/fit.py
 
 What talks one of two readers round seldom talks round the other, which knows other things (an ensemble: Coste et al. 2023).
-Violations and failures pass through; the profile over dimensions stays the judge's own.
+Violations and failures pass through; the profile over dimensions stays the judge's own. Of the dialogue it reads the client's
+last words and the reply.
 """
 
 from collections.abc import Sequence
@@ -12,46 +13,55 @@ from dataclasses import replace
 import numpy as np
 
 from judges.protocol import Assessment, Exchange, Judge, JudgeFailure, Judgement
-from judges.reading.fit import Reader, ReadingFit
-
-NEAR = 0.1  # points up and down by which it is seen how an error of the judge's is passed on
+from judges.reading.fit import ReadingFit, held_against
+from judges.reading.kept import NamedReader
 
 
 class WithReading:
-    """The judge's answers, held against what the reader says. A reply of no tokens is left as the judge judged it."""
+    """The judge's answers, held against what the reader says. A reply without words is left as the judge judged it.
 
-    def __init__(self, judge: Judge, reader: Reader, fit: ReadingFit) -> None:
-        self.name = f"{judge.name}+reading"
+    What a reader says of a reply does not depend on what is read beside it (but for rounding).
+    """
+
+    def __init__(self, judge: Judge, reader: NamedReader, fit: ReadingFit) -> None:
+        self.name = f"{judge.name}+reading:{reader.name}"
         self.judging = judge
         self._reader, self._fit = reader, fit
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
-        """One answer for each exchange, in order; a JudgeFailure for each where the model's output is broken."""
-        if not exchanges:
-            return []
+        """One answer for each exchange, in order; a JudgeFailure where the model could not read the reply."""
         answers = self.judging.judge(exchanges)
-        asked = [i for i, answer in enumerate(answers) if isinstance(answer, Judgement)]
-        try:
-            states = self._reader.states([exchanges[i] for i in asked]) if asked else np.empty((0, 0), np.float32)
-        except FloatingPointError as error:
-            return [JudgeFailure(f"the base could not read the reply: {error}") for _ in exchanges]
-        for i, state in zip(asked, states, strict=True):
+        asked = [
+            i
+            for i, (e, a) in enumerate(zip(exchanges, answers, strict=True))
+            if isinstance(a, Judgement) and e.therapist.strip()
+        ]
+        if not asked:
+            return answers
+        for i, state in zip(asked, self._reader.states([exchanges[i] for i in asked]), strict=True):
             answer = answers[i]
-            if isinstance(answer, Judgement) and np.isfinite(state).all():
-                answers[i] = self._held_against(answer, state)
+            assert isinstance(answer, Judgement)
+            answers[i] = self._held_against(answer, state) if np.isfinite(state).all() else JudgeFailure(UNREAD)
         return answers
 
     def _held_against(self, judgement: Judgement, state: np.ndarray) -> Judgement:
-        meant = float(self._fit.meant(state[None])[0])
-        up, down = (self._fit.held(np.clip(judgement.scores + step, 0.0, 10.0), meant) for step in (NEAR, -NEAR))
-        error = judgement.error
-        return replace(
-            judgement,
-            kind=self._view(judgement.kind, meant),
-            harsh=self._view(judgement.harsh, meant),
-            error=None if error is None else error * (up - down) / (2.0 * NEAR),
-        )
+        gate = float(self._fit.gates(state[None])[0])
+        kind, harsh = _view(judgement.kind, gate), _view(judgement.harsh, gate)
+        held = replace(judgement, kind=kind, harsh=harsh)
+        if judgement.error is None:
+            return held
+        # What was taken off may have been taken off wrongly: the score is at least half as far from sure as it was moved.
+        return replace(held, error=np.maximum(gate * judgement.error, (judgement.scores - held.scores) / 2.0))
 
-    def _view(self, view: Assessment, meant: float) -> Assessment:
-        told = f"Read after the client's words, it means something to this client with a probability of {meant:.0%}."
-        return replace(view, scores=self._fit.held(view.scores, meant), narrative=f"{view.narrative} {told}".strip())
+
+UNREAD = (
+    "the base could not read the reply: its states are not finite, or there is no token in it, or client and reply are longer than "
+    "the model's context. Shorten the reply, or try another judge"
+)
+
+
+def _view(view: Assessment, gate: float) -> Assessment:
+    if gate >= 1.0:
+        return view
+    told = f"The reading model doubts that this means anything to this client; {gate:.0%} of the points above one are left."
+    return replace(view, scores=held_against(view.scores, gate), narrative=f"{view.narrative} {told}".strip())

@@ -10,8 +10,9 @@ import numpy as np
 import platformdirs
 
 from judges.offline.examples import Examples
-from judges.offline.fit_cache import load_arrays, save_arrays
-from judges.reading.fit import NAMES, SEED, Reader, ReadingFit, fit, read, rows_of, tables_digest
+from judges.offline.fit_cache import alone, load_arrays, save_arrays
+from judges.protocol import JudgeUnavailable
+from judges.reading.fit import NAMES, SEED, Reader, ReadingFit, Rows, fit, fit_digest, read, rows_of
 from judges.rubric import JUDGE_CONFIGS
 
 _log = logging.getLogger(__name__)
@@ -19,37 +20,39 @@ SHIPPED = JUDGE_CONFIGS / "reading"
 
 
 class NamedReader(Reader, Protocol):
-    """fingerprint: changes with the weights, the layers and the prompt."""
+    """name: of the model. fingerprint: changes with the weights, the layers and the prompt."""
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def fingerprint(self) -> str: ...
 
 
-def cached_reading(
-    reader: NamedReader, examples: Examples, judged: np.ndarray, cache: Path | None = None
-) -> ReadingFit:
-    """The fit to `examples` by this reader. judged: as `fit` takes it. cache: platformdirs' folder of "icarus" when None.
+def cached_reading(reader: NamedReader, examples: Examples, cache: Path | None = None) -> ReadingFit:
+    """The fit to `examples` by this reader, made where it is neither shipped nor kept; of several processes one makes it.
 
-    A shipped fit to other examples is used and said to be: to make one anew reads ten thousand replies.
+    cache: platformdirs' folder of "icarus" when None. Raises JudgeUnavailable where the reader cannot read the examples.
     """
     cache = cache or Path(platformdirs.user_cache_dir("icarus"))
-    name = file_name(reader.fingerprint, tables_digest(examples))
+    rows = rows_of(examples, np.random.default_rng(SEED))
+    name = file_name(reader, rows)
     for path in (SHIPPED / name, cache / name):
         if (arrays := load_arrays(path, NAMES)) is not None:
             return ReadingFit(**arrays)
-    for path in sorted(SHIPPED.glob(file_name(reader.fingerprint, "*"))):
-        if (arrays := load_arrays(path, NAMES)) is not None:
-            _log.warning(
-                "%s was fitted to other examples; benchmarks/judge_reading.py --keep fits it to these", path.name
-            )
+    with alone(cache / name):
+        if (arrays := load_arrays(cache / name, NAMES)) is not None:
             return ReadingFit(**arrays)
-    rows = rows_of(examples, np.random.default_rng(SEED))
-    _log.warning(
-        "the reading model reads %d replies, once for each version; its fit is kept in %s", len(rows.clients), cache
-    )
-    made, _ = fit(rows, read(reader, rows), examples, judged)
-    save_fit(cache / name, made)
-    return made
+        _log.warning(
+            "%s reads %d replies, once for each version of model and examples (minutes); the fit is kept in %s",
+            reader.name, len(rows.clients), cache,
+        )  # fmt: skip
+        try:
+            made, _ = fit(rows, read(reader, rows), examples)
+        except ValueError as error:
+            raise JudgeUnavailable(f"the reading judge cannot be fitted to {reader.name}: {error}") from error
+        save_fit(cache / name, made)
+        return made
 
 
 def save_fit(path: Path, made: ReadingFit) -> bool:
@@ -57,9 +60,9 @@ def save_fit(path: Path, made: ReadingFit) -> bool:
     return save_arrays(path, {field.name: getattr(made, field.name) for field in fields(ReadingFit)})
 
 
-def file_name(fingerprint: str, tables: str) -> str:
-    """Of the fit by a reader to tables with that digest."""
-    return f"{fingerprint[:16]}-{tables}.safetensors"
+def file_name(reader: NamedReader, rows: Rows) -> str:
+    """Of the fit by a reader to these rows."""
+    return f"{reader.fingerprint[:16]}-{fit_digest(rows)}.safetensors"
 
 
 def reader_fingerprint(*parts: object) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 
 KINDS = ("chain", "about", "mixed")
 FEWEST, MOST = 7, 40  # words
-OFTEN = 12  # how often this client's words and replies stand in the chain of `about`
-TRIES = 200  # texts of another length that are thrown away before one is cut
+OFTEN = 6  # how often this client's words and replies stand in the chain of `about`
+TRIES = 200  # texts that are thrown away before one is cut to its length, or nonsense is given up
 _WORD = re.compile(r"[\w'’]+|[.,?!;:]")
 _SENTENCE = re.compile(r"[^.?!]+[.?!]")
 Chain = dict[tuple[str, str], list[str]]
@@ -36,11 +36,19 @@ class Nonsense:
             client: [s.strip() for r in said for s in _SENTENCE.findall(r)] for client, said in replies.items()
         }
         self._clients = list(replies)
+        self._given = [_written(_WORD.findall(reply)) for said in replies.values() for reply in said]
 
     def __call__(self, kind: str, client: str, rng: np.random.Generator) -> str:
-        """A reply of that kind to the client. Raises KeyError for a kind that is none of KINDS."""
-        makers = {"chain": self._fluent, "about": self._about, "mixed": self._mixed}
-        return makers[kind](client, rng)
+        """A reply of that kind to the client, which nobody has given. Raises KeyError for a kind that is none of KINDS, ValueError
+        where every try comes back as a reply that was given."""
+        maker = {"chain": self._fluent, "about": self._about, "mixed": self._mixed}[kind]
+        for _ in range(TRIES):
+            made = maker(client, rng)
+            if not any(made in reply for reply in self._given):
+                return made
+        raise ValueError(
+            f"found only replies that were given, {TRIES} times, for {kind} to {client!r}; expected more replies"
+        )
 
     def _fluent(self, client: str, rng: np.random.Generator) -> str:
         return _walk([self._chain], rng)
@@ -56,7 +64,7 @@ class Nonsense:
             other = self._clients[int(rng.integers(len(self._clients)))]
             if other != client and (sentences := self._sentences[other]):
                 found.append(sentences[int(rng.integers(len(sentences)))])
-        return " ".join(found)
+        return _written(_WORD.findall(" ".join(found)))
 
 
 def _chain(texts: Iterable[str]) -> Chain:
