@@ -4,7 +4,8 @@
 
 A frozen model reads the authored replies to every second client, the good ones also said to another client and turned into
 nonsense (judges/reading/nonsense.py). Beside it stands the embedding judge, as it is shipped (it has learned from these
-clients, but for authored replies, where its left-out predictions stand), and both together as the reading judge has them.
+clients, but for authored replies, where its left-out predictions stand), and both together: gated by sense, without the cap
+for what could be said to anybody, which asks for more reading.
 
     ranked     share of pairs of replies to one client, two points apart in the authored mean, that are ranked rightly
     chain, about, mixed, swapped     share of (decent authored reply, such a row) in which the authored one scores higher
@@ -89,7 +90,7 @@ def main() -> None:
     print(f"| judge | ranked | {' | '.join(MADE)} | decent |\n|---|{'--:|' * (2 + len(MADE))}")
     means = examples.scores.mean(axis=1)
     judged, gate = 10 * sigmoid(embedded(embedding, rows)), gates(unseen, made.gate)
-    for name, scores in {"embedding": judged, "sense alone": unseen, "reading": held_against(judged, gate)}.items():
+    for name, scores in {"embedding": judged, "sense alone": unseen, "gated": held_against(judged, gate)}.items():
         found = measures(rows, scores, means)
         decent = "" if name == "sense alone" else f"{found[-1]:.2f}"
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in found[:-1])} | {decent} |")

@@ -21,7 +21,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -229,8 +229,8 @@ def replies_to(
     return exchanges, [one.tokens for one in said]
 
 
-def train(judge: str, steps: int, seed: int) -> tuple[list[Look], float]:
-    """The looks at authored replies (step -1) and at the policy on the way, and the referee's accuracy."""
+def train(judge: str, steps: int, seed: int, seen: Callable[[list[Look], float], None]) -> tuple[list[Look], float]:
+    """The looks at authored replies (step -1) and at the policy on the way, and the referee's accuracy; `seen` after each look."""
     loaded, catalog = load_model("smollm2"), load_catalog()
     _, start = starting_adapters(loaded, Settings())
     sets = AdapterSets(loaded.model)
@@ -251,6 +251,7 @@ def train(judge: str, steps: int, seed: int) -> tuple[list[Look], float]:
             exchanges, _ = replies_to(loaded, [prompts[c] for c in looked_at], looked_at, temperatures, key)
             looks.append(onlookers.look(step, exchanges))
             print(line(looks[-1]), flush=True)
+            seen(looks, onlookers.accuracy)
         if step == steps:
             break
         said = trained_on[step % len(trained_on)]
@@ -348,16 +349,23 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/judge_under_pressure.*")
     arguments = parser.parse_args()
     print(HEAD)
-    runs, accuracy = {}, 0.0
+    runs: dict[str, list[Look]] = {}
     for judge in arguments.judge:
-        runs[judge], accuracy = train(judge, arguments.steps, arguments.seed)
-    text = report(runs, accuracy)
-    print(text)
-    if arguments.write:
-        write_whole(DOCS / "judge_under_pressure.md", text.encode())
-        picture(runs, DOCS / "judge_under_pressure.png")
-        replies = [asdict(one) | {"judge": judge} for judge, looks in runs.items() for one in looks[-1].replies]
-        write_whole(DOCS / "judge_under_pressure.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
+
+        def seen(looks: list[Look], accuracy: float, judge: str = judge) -> None:
+            if arguments.write:
+                write(runs | {judge: looks}, accuracy)
+
+        runs[judge], accuracy = train(judge, arguments.steps, arguments.seed, seen)
+    print(report(runs, accuracy))
+
+
+def write(runs: dict[str, list[Look]], accuracy: float) -> None:
+    """After every look, so that a run that is stopped leaves what it has seen."""
+    write_whole(DOCS / "judge_under_pressure.md", report(runs, accuracy).encode())
+    picture(runs, DOCS / "judge_under_pressure.png")
+    replies = [asdict(one) | {"judge": judge} for judge, looks in runs.items() for one in looks[-1].replies]
+    write_whole(DOCS / "judge_under_pressure.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
 
 
 if __name__ == "__main__":

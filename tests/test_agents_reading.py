@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from agents.judge import BaseReader, reading_judge, reading_layers
+from agents.judges import choose_judge
 from agents.lm.models import load_model
 from judges.offline.embedding import EmbeddingJudge
 from judges.offline.examples import read_examples
@@ -11,6 +12,7 @@ from judges.pairs import PAIRS, read_pairs
 from judges.protocol import Exchange, Judge, Judgement
 from judges.reading.fit import SEED, rows_of
 from judges.reading.kept import SHIPPED, file_name
+from judges.screening.screen import Screened
 
 # What a policy said after 200 steps against the embedding judge alone, to whom, and never seen by the reading fit as nonsense.
 MANNER = (
@@ -40,17 +42,42 @@ def test_layers_are_as_deep_in_any_model() -> None:
 
 
 @pytest.mark.real
+def test_the_reading_judge_is_chosen_by_name_behind_the_screen() -> None:
+    for name in ("reading", "reading:smollm2"):
+        chosen = choose_judge(name).judge
+        assert isinstance(chosen, Screened)
+        assert chosen.name == "embedding+reading:smollm2"
+
+
+@pytest.mark.real
+def test_what_is_judged_beside_it_does_not_matter() -> None:
+    judge = reading_judge(EmbeddingJudge(), load_model("smollm2"))
+    asked = [Exchange(pair.client, "", reply) for pair in read_pairs(PAIRS)[:8] for reply in (pair.better, pair.worse)]
+    together = judge.judge(asked)
+    alone = [judge.judge([one])[0] for one in asked[::5]]
+    for one, other in zip(together[::5], alone, strict=True):
+        assert isinstance(one, Judgement)
+        assert isinstance(other, Judgement)
+        np.testing.assert_allclose(one.scores, other.scores, atol=2e-3)
+
+
+@pytest.mark.real
 def test_the_shipped_fit_is_of_the_embedded_model_and_of_these_examples() -> None:
     name = file_name(BaseReader(load_model("smollm2")), rows_of(read_examples(), np.random.default_rng(SEED)))
     assert [path.name for path in SHIPPED.iterdir()] == [name], "benchmarks/judge_reading.py --keep makes it anew"
 
 
 @pytest.mark.real
-def test_empty_manner_loses_more_than_decent_replies() -> None:
+def test_empty_manner_and_what_was_said_to_somebody_else_lose_more_than_decent_replies() -> None:
     embedding = EmbeddingJudge()
     judge = reading_judge(embedding, load_model("smollm2"))
-    lost = composites(embedding, list(MANNER)) - composites(judge, list(MANNER))
-    assert np.mean(lost) > 1.0
-    assert np.all(lost >= 0)
-    decent = [(pair.client, pair.better) for pair in read_pairs(PAIRS)[::6]]
-    assert np.mean(composites(embedding, decent) - composites(judge, decent)) < np.mean(lost) / 2
+    pairs = read_pairs(PAIRS)[::6]
+    decent = [(pair.client, pair.better) for pair in pairs]
+    elsewhere = [(pairs[i - 5].client, pair.better) for i, pair in enumerate(pairs)]
+
+    def lost(said: list[tuple[str, str]]) -> float:
+        return float(np.mean(composites(embedding, said) - composites(judge, said)))
+
+    assert 0.0 <= lost(decent) < 0.6
+    assert lost(list(MANNER)) > lost(decent)
+    assert lost(elsewhere) > lost(decent) + 0.5

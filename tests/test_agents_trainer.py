@@ -24,6 +24,7 @@ from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, Rlai
 from agents.trainer import Progress, TBNRLTrainer
 from judges.api.ledger import Spending, Usage
 from judges.protocol import Exchange, JudgeFailure, Judgement
+from judges.reading.fit import ReadingFit
 from judges.screening.screen import Screened
 from judges.scripted import ScriptedJudge
 from rewards.settings import RewardSettings
@@ -378,3 +379,45 @@ def test_a_turn_steps_toward_the_correction_first_and_samples_candidates_from_wh
     names, policies = zip(*order, strict=True)
     assert names[:5] == ("reply", "corrected", "rlaif_step", "candidates", "grpo_step")
     assert policies[0] == policies[1] == policies[2] != policies[3] == policies[4]
+
+
+class ScriptedEmbedding:
+    """Stands for the embedding judge where a fit to its examples is not what is tested."""
+
+    name, examples = "embedding", None
+
+    def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement | JudgeFailure]:
+        return ScriptedJudge(scores).judge(exchanges)
+
+
+def test_a_run_with_the_reading_judge_that_stops_and_goes_on_is_one_that_does_not_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    width = 2 * 32  # two layers of the tiny model
+    line = np.random.default_rng(0).normal(size=width + 1)
+    fit = ReadingFit(np.zeros(width), np.ones(width), line, np.array([-3.0, 3.0]), np.array([5.0]))
+    monkeypatch.setattr("agents.trainer.EmbeddingJudge", ScriptedEmbedding)
+    monkeypatch.setattr("agents.judge.cached_reading", lambda reader, examples: fit)
+
+    def made(folder: Path, run: RunFolder | None = None) -> TBNRLTrainer:
+        told = settings(folder)
+        part = told.environment.model_copy(update={"judge": "reading"})
+        return TBNRLTrainer(tiny_llama(layers=6), told.model_copy(update={"environment": part}), run)
+
+    folders = []
+    for name, turns in (("whole", None), ("stopped", 3)):
+        run = made(tmp_path / name)
+        run.begin()
+        stop_at(run, turns)
+        run.train()
+        run.folder.release()
+        folders.append(run.folder.path)
+        assert run.env.judge.name == "embedding+reading:tiny-llama"
+    going_on = made(tmp_path / "stopped", RunFolder.existing(folders[1]))
+    assert going_on.resume() == []
+    going_on.train()
+    going_on.folder.release()
+    assert log_without_times(folders[0]) == log_without_times(folders[1])
+    assert adapter_bytes(folders[0]) == adapter_bytes(folders[1])
+    judged = json.loads((folders[0] / "turns.jsonl").read_text().splitlines()[0])["judgement"]
+    assert "of its points are left" in judged["kind"]["narrative"]

@@ -15,6 +15,7 @@ from judges.protocol import Exchange, JudgeFailure, Judgement, JudgeUnavailable
 from judges.reading.fit import (
     DECENT,
     NOTHING,
+    PLAIN,
     ReadingFit,
     Rows,
     fit,
@@ -24,7 +25,7 @@ from judges.reading.fit import (
     read,
     rows_of,
 )
-from judges.reading.judge import WithReading
+from judges.reading.judge import OTHERS, WithReading
 from judges.reading.kept import cached_reading
 from judges.scripted import ScriptedJudge
 
@@ -85,6 +86,10 @@ def fitted() -> tuple[ReadingFit, Seeing, Examples, Rows]:
     return made, reader, examples, rows
 
 
+def made_columns(made: ReadingFit, states: np.ndarray) -> np.ndarray:
+    return fitting.standardised(states, made.mean, made.sd)
+
+
 def test_rows_are_the_examples_and_what_is_made_of_them() -> None:
     examples = some_examples(96)
     rows = rows_of(examples, np.random.default_rng(0))
@@ -127,7 +132,7 @@ def test_every_row_is_read_in_its_place(fitted: tuple[ReadingFit, Seeing, Exampl
 
 def test_it_finds_what_the_states_hold(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
     made, reader, examples, rows = fitted
-    gate = made.gates(read(reader, rows))
+    gate = gates(fitting._line(made_columns(made, read(reader, rows)), made.sense), made.gate)
     decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
     assert np.all((gate >= 0) & (gate <= 1))
     assert np.mean(gate[decent] == 1) > 0.6
@@ -143,8 +148,9 @@ def test_the_gate_is_open_for_three_quarters_of_decent_replies_to_unseen_clients
     assert np.mean(gates(unseen[decent], made.gate) >= 1) == pytest.approx(0.75, abs=0.03)
 
 
-def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it() -> None:
+def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """States that are noise: only a fit that has seen a row could know anything of it."""
+    monkeypatch.setattr(fitting, "_answering", lambda rows, unseen: 1.0)  # noise answers nobody, and would be refused
     examples = some_examples(120)
     rows = rows_of(examples, np.random.default_rng(0), every=1)
     noise = np.random.default_rng(1).normal(size=(len(rows.clients), 400)).astype(np.float32)
@@ -152,7 +158,7 @@ def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it() -> None:
     own = rows.kinds == "own"
     decent = own & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
     assert abs((unseen[decent][:, None] > unseen[~own]).mean() - 0.5) < 0.1
-    seen = fitting._line(fitting.standardised(noise, made.mean, made.sd), made.sense)
+    seen = fitting._line(made_columns(made, noise), made.sense)
     assert (seen[decent][:, None] > seen[~own]).mean() > 0.85
 
 
@@ -175,37 +181,75 @@ def test_logistic_ridge_is_where_its_gradient_vanishes() -> None:
 
 
 class Flat:
-    """A reader with one state for all, and none for a reply that says "break"."""
+    """A reader with one state for all after this client's words and another after others'; none for a reply that says "break"."""
 
     name, fingerprint = "flat", "0"
 
-    def __init__(self, sense: float) -> None:
-        self._sense = sense
+    def __init__(self, sense: float, elsewhere: float = -9.0) -> None:
+        self._sense, self._elsewhere = sense, elsewhere
 
     def states(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        return np.array([[np.nan if "break" in e.therapist else self._sense] for e in exchanges], dtype=np.float32)
+        return np.array([[self._state(exchange)] for exchange in exchanges], dtype=np.float32)
+
+    def _state(self, exchange: Exchange) -> float:
+        if "break" in exchange.therapist:
+            return float("nan")
+        return self._elsewhere if exchange.client in OTHERS else self._sense
 
 
-# The only column is the sense logit: shut at -1, open at 1.
-PLAIN = ReadingFit(mean=np.zeros(1), sd=np.ones(1), sense=np.array([1.0, 0.0]), gate=np.array([-1.0, 1.0]))
+# The only column is the sense logit: shut at -1, open at 1; an answer counts in full from 2 more than to others.
+PLAIN_FIT = ReadingFit(
+    mean=np.zeros(1),
+    sd=np.full(1, 10.0),
+    sense=np.array([10.0, 0.0]),
+    gate=np.array([-1.0, 1.0]),
+    answering=np.array([2.0]),
+)
 ASKED = [Exchange("I am tired.", "", "What is it like?")]
 
 
-def judged(sense: float, score: float = 8.0, asked: list[Exchange] = ASKED) -> Judgement | JudgeFailure:
-    return WithReading(ScriptedJudge(lambda _: score, gap=0.5), Flat(sense), PLAIN).judge(asked)[0]
+def judged(sense: float, score: float = 8.0, elsewhere: float = -9.0) -> Judgement:
+    found = WithReading(ScriptedJudge(lambda _: score, gap=0.5), Flat(sense, elsewhere), PLAIN_FIT).judge(ASKED)[0]
+    assert isinstance(found, Judgement)
+    return found
 
 
 def test_what_is_meant_keeps_its_score_and_what_is_not_keeps_nothing() -> None:
     sure, half, surely_not = judged(1.5), judged(0.0), judged(-3.0)
-    assert isinstance(sure, Judgement)
-    assert isinstance(half, Judgement)
-    assert isinstance(surely_not, Judgement)
     np.testing.assert_array_equal(sure.scores, 8.0)
     np.testing.assert_allclose(half.scores, (8.0 + NOTHING) / 2)
     np.testing.assert_allclose(surely_not.scores, NOTHING)
-    assert "50% of the points above one" in half.kind.narrative
-    assert "doubts" not in sure.kind.narrative
+    assert "50% of its points" in half.kind.narrative
+    assert "points" not in sure.kind.narrative
     np.testing.assert_allclose(half.gap, 0.25)  # the scripted half point, halved as well
+
+
+@pytest.mark.parametrize(("elsewhere", "composite"), [(5.0, PLAIN), (3.0, PLAIN), (2.0, (PLAIN + 10) / 2), (1.0, 8.0)])
+def test_what_anybody_could_be_told_earns_no_more_than_a_plain_reply(elsewhere: float, composite: float) -> None:
+    """At three logits to this client: two and more to others make it an answer to nobody in particular."""
+    assert judged(3.0, 8.0, elsewhere).composite == pytest.approx(composite, abs=1e-5)
+    assert judged(3.0, 5.0, elsewhere).composite == pytest.approx(5.0)  # a plain reply stays what it is
+
+
+def test_the_profile_stays_the_judges() -> None:
+    scores = np.linspace(2.0, 9.9, 12)
+    found = WithReading(ScriptedJudge([scores.tolist()]), Flat(3.0, 3.0), PLAIN_FIT).judge(ASKED)[0]
+    assert isinstance(found, Judgement)
+    np.testing.assert_allclose(
+        (found.scores - NOTHING) / (scores - NOTHING), (PLAIN - NOTHING) / (scores.mean() - NOTHING)
+    )
+
+
+def test_a_model_that_does_not_read_whom_a_reply_is_said_to_is_refused(
+    fitted: tuple[ReadingFit, Seeing, Examples, Rows],
+) -> None:
+    _, reader, examples, rows = fitted
+    states = read(reader, rows)
+    swapped = np.flatnonzero(rows.kinds == "swapped")
+    own = {i: k for k, (i, kind) in enumerate(zip(rows.examples.tolist(), rows.kinds, strict=True)) if kind == "own"}
+    states[swapped] = states[[own[i] for i in rows.examples[swapped].tolist()]]
+    with pytest.raises(ValueError, match="whom a reply is said to"):
+        fit(rows, states, examples)
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.floats(0, 1), st.floats(0, 1))
@@ -229,7 +273,7 @@ def test_a_doubted_score_is_less_sure() -> None:
 
     errors = []
     for sense in (2.0, 0.0):
-        found = WithReading(Unsure(), Flat(sense), PLAIN).judge(ASKED)[0]
+        found = WithReading(Unsure(), Flat(sense), PLAIN_FIT).judge(ASKED)[0]
         assert isinstance(found, Judgement)
         errors.append(found.error)
     np.testing.assert_allclose(errors, [[0.8] * 12, [1.5] * 12])  # three points were taken off
@@ -237,7 +281,7 @@ def test_a_doubted_score_is_less_sure() -> None:
 
 def test_one_reply_that_cannot_be_read_fails_alone_and_failures_pass_through() -> None:
     asked = [*ASKED, Exchange("I am tired.", "", "break"), Exchange("I am tired.", "", " "), *ASKED]
-    judge = WithReading(ScriptedJudge([8.0, 8.0, 2.0, JudgeFailure("the real reason")]), Flat(2.0), PLAIN)
+    judge = WithReading(ScriptedJudge([8.0, 8.0, 2.0, JudgeFailure("the real reason")]), Flat(2.0), PLAIN_FIT)
     read_, broken, silent, failed = judge.judge(asked)
     assert isinstance(read_, Judgement)
     assert isinstance(broken, JudgeFailure)

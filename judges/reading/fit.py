@@ -3,7 +3,9 @@
     x = mean state over the tokens of the reply, read after the client's words, of two layers; standardised
     s = u x + u_0                         logistic ridge: authored replies against nonsense and replies to somebody else
     g = (s - shut) / (open - shut)        in [0, 1]; open for three quarters of decent replies to clients that a fit has not seen
-    score = NOTHING + g (judged - NOTHING)      where the judge gave more than NOTHING
+    A = s - mean of s after the words of others      how much more it means to this client than to anybody; manner cancels
+    c = PLAIN + (10 - PLAIN) A / answering           in [PLAIN, 10]; answering is the median A of good replies
+    score = NOTHING + g min(1, (c - NOTHING) / (composite - NOTHING)) (judged - NOTHING)      where the judge gave more than NOTHING
 
 A causal model reads the reply word by word with the client's words before it, so a sentence that leads nowhere leaves other states
 than one that says something; sentence vectors are means over words and hardly tell them apart. It can only doubt: how good a reply
@@ -39,6 +41,7 @@ SWAP_STEP = 4 * EVERY * FOLDS  # the wrong client is so many clients further in 
 PENALTY = 300.0  # of the squared weights
 SHUT, OPEN = 0.03, 0.25  # shares of decent replies to unseen clients at which the gate is shut and open
 NOTHING = 1.0  # what a reply keeps that surely means nothing (design)
+PLAIN = 5.5  # the composite that a reply can reach which anybody could have been told: "I'm listening." (docs/judges.md, the scale)
 FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
 ABREAST = 8  # clients whose replies are read in one call
 STEPS = 8  # Newton's
@@ -65,16 +68,19 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class ReadingFit:
-    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; gate (2,) shut and open."""
+    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; gate (2,) shut and open; answering (1,)."""
 
     mean: np.ndarray
     sd: np.ndarray
     sense: np.ndarray
     gate: np.ndarray
+    answering: np.ndarray
 
-    def gates(self, states: np.ndarray) -> np.ndarray:
-        """(n,) g in [0, 1] of states (n, width)."""
-        return gates(_line(standardised(states, self.mean, self.sd), self.sense), self.gate)
+    def kept(self, own: np.ndarray, others: np.ndarray, composites: np.ndarray) -> np.ndarray:
+        """(n,) in [0, 1]: what is left of the points above NOTHING. own (n, width): states after this client's words; others
+        (k, n, width) after those of k others; composites (n,) of the judge."""
+        sense, elsewhere = (_line(standardised(states, self.mean, self.sd), self.sense) for states in (own, others))
+        return gates(sense, self.gate) * caps(sense - elsewhere.mean(axis=0), float(self.answering[0]), composites)
 
 
 def gates(sense: np.ndarray, gate: np.ndarray) -> np.ndarray:
@@ -83,9 +89,15 @@ def gates(sense: np.ndarray, gate: np.ndarray) -> np.ndarray:
     return np.clip((sense - shut) / (opened - shut), 0.0, 1.0)
 
 
-def held_against(scores: np.ndarray, gate: float | np.ndarray) -> np.ndarray:
-    """Scores in [0, 10], held against g in [0, 1]; shapes that broadcast. No score rises, and none falls below NOTHING by it."""
-    held: np.ndarray = np.where(scores > NOTHING, NOTHING + gate * (scores - NOTHING), scores)
+def caps(answers: np.ndarray, answering: float, composites: np.ndarray) -> np.ndarray:
+    """(n,) in [0, 1] by which composites (n,) shrink to c where they are above it; answers (n,) A."""
+    highest = PLAIN + (10.0 - PLAIN) * np.clip(answers / answering, 0.0, 1.0)
+    return np.minimum(1.0, (highest - NOTHING) / np.maximum(composites - NOTHING, 1e-9))
+
+
+def held_against(scores: np.ndarray, kept: float | np.ndarray) -> np.ndarray:
+    """Scores in [0, 10] of which `kept` in [0, 1] is left; shapes broadcast. No score rises, none falls below NOTHING by it."""
+    held: np.ndarray = np.where(scores > NOTHING, NOTHING + kept * (scores - NOTHING), scores)
     return held
 
 
@@ -150,7 +162,7 @@ def read(reader: Reader, rows: Rows) -> np.ndarray:
 def fit(rows: Rows, states: np.ndarray, examples: Examples) -> tuple[ReadingFit, np.ndarray]:
     """The fit to states (n, width) of `rows`, and the sense logits (n,) that fits give which have not seen a row's fold.
 
-    Raises ValueError where a state is not finite.
+    Raises ValueError where a state is not finite, or good replies mean no more to their client than to another.
     """
     if broken := np.flatnonzero(~np.isfinite(states).all(axis=1)).tolist():
         raise ValueError(
@@ -175,7 +187,22 @@ def fit(rows: Rows, states: np.ndarray, examples: Examples) -> tuple[ReadingFit,
             unseen[folds == f] = _line(columns[folds == f], line(folds != f))
         sense = line(np.ones(len(states), dtype=bool))
     gate = np.quantile(unseen[own & (means >= DECENT)], [SHUT, OPEN])
-    return ReadingFit(mean, sd, sense, gate), unseen
+    return ReadingFit(mean, sd, sense, gate, np.array([_answering(rows, unseen)])), unseen
+
+
+def _answering(rows: Rows, unseen: np.ndarray) -> float:
+    """The median A of good replies, held against the one other client to whom they are said."""
+    own = {
+        i: s for i, s, kind in zip(rows.examples.tolist(), unseen.tolist(), rows.kinds, strict=True) if kind == "own"
+    }
+    swapped = np.flatnonzero(rows.kinds == "swapped")
+    found = float(np.median([own[rows.examples[j]] - unseen[j] for j in swapped]))
+    if not found > 0:
+        raise ValueError(
+            f"good replies mean {found:.2f} more to their own client than to another, in logits; expected more than 0: this "
+            "model does not read whom a reply is said to. Try a larger model or other layers"
+        )
+    return found
 
 
 def logistic_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
@@ -199,7 +226,7 @@ def standardised(states: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.nda
 
 def fit_digest(rows: Rows) -> str:
     """Changes with the texts that are read and with the constants that make a fit of what was read."""
-    constants = (MEANT, DECENT, FOLDS, PENALTY, SHUT, OPEN, FARTHEST, STEPS)
+    constants = (MEANT, DECENT, FOLDS, PENALTY, SHUT, OPEN, FARTHEST, STEPS, sorted(NAMES))
     digest = hashlib.sha256(repr(constants).encode())
     for texts in (rows.clients, rows.replies, rows.kinds.tolist(), map(str, rows.examples.tolist())):
         digest.update("\n".join(texts).encode())

@@ -1,10 +1,10 @@
 """A judge beside which a frozen language model reads: words that mean nothing to this client earn nothing, however they sound.
 
-    score' = NOTHING + g (score - NOTHING)          g: judges/reading/fit.py
+    score' = NOTHING + kept (score - NOTHING)          kept: judges/reading/fit.py
 
 What talks one of two readers round seldom talks round the other, which knows other things (an ensemble: Coste et al. 2023).
 Violations and failures pass through; the profile over dimensions stays the judge's own. Of the dialogue it reads the client's
-last words and the reply.
+last words and the reply, and the reply once more after the words of others.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,12 @@ import numpy as np
 from judges.protocol import Assessment, Exchange, Judge, JudgeFailure, Judgement
 from judges.reading.fit import ReadingFit, held_against
 from judges.reading.kept import NamedReader
+
+# Two clients whom nobody meets: what a reply means to them it means to anybody.
+OTHERS = (
+    "I keep putting off ringing the dentist, and then I lie there at night going over it.",
+    "We had my brother's family round on Sunday and by the end I just wanted everyone to leave.",
+)
 
 
 class WithReading:
@@ -38,20 +44,27 @@ class WithReading:
         ]
         if not asked:
             return answers
-        for i, state in zip(asked, self._reader.states([exchanges[i] for i in asked]), strict=True):
-            answer = answers[i]
+        heard = [[exchanges[i].client for i in asked], *([other] * len(asked) for other in OTHERS)]
+        read = [
+            Exchange(said, "", exchanges[i].therapist)
+            for clients in heard
+            for said, i in zip(clients, asked, strict=True)
+        ]
+        states = self._reader.states(read).reshape(1 + len(OTHERS), len(asked), -1)
+        for n, i in enumerate(asked):
+            answer, state = answers[i], states[:, n : n + 1]
             assert isinstance(answer, Judgement)
             answers[i] = self._held_against(answer, state) if np.isfinite(state).all() else JudgeFailure(UNREAD)
         return answers
 
-    def _held_against(self, judgement: Judgement, state: np.ndarray) -> Judgement:
-        gate = float(self._fit.gates(state[None])[0])
-        kind, harsh = _view(judgement.kind, gate), _view(judgement.harsh, gate)
+    def _held_against(self, judgement: Judgement, states: np.ndarray) -> Judgement:
+        kept = float(self._fit.kept(states[0], states[1:], np.array([judgement.composite]))[0])
+        kind, harsh = _view(judgement.kind, kept), _view(judgement.harsh, kept)
         held = replace(judgement, kind=kind, harsh=harsh)
         if judgement.error is None:
             return held
         # What was taken off may have been taken off wrongly: the score is at least half as far from sure as it was moved.
-        return replace(held, error=np.maximum(gate * judgement.error, (judgement.scores - held.scores) / 2.0))
+        return replace(held, error=np.maximum(kept * judgement.error, (judgement.scores - held.scores) / 2.0))
 
 
 UNREAD = (
@@ -60,8 +73,8 @@ UNREAD = (
 )
 
 
-def _view(view: Assessment, gate: float) -> Assessment:
-    if gate >= 1.0:
+def _view(view: Assessment, kept: float) -> Assessment:
+    if kept >= 1.0:
         return view
-    told = f"The reading model doubts that this means anything to this client; {gate:.0%} of the points above one are left."
-    return replace(view, scores=held_against(view.scores, gate), narrative=f"{view.narrative} {told}".strip())
+    told = f"Read after this client's words and after others', it says little to this client: {kept:.0%} of its points are left."
+    return replace(view, scores=held_against(view.scores, kept), narrative=f"{view.narrative} {told}".strip())
