@@ -8,7 +8,7 @@ clients, but for authored replies, where its left-out predictions stand), and bo
 for what could be said to anybody, which asks for more reading.
 
     ranked     share of pairs of replies to one client, two points apart in the authored mean, that are ranked rightly
-    chain, about, mixed, swapped     share of (decent authored reply, such a row) in which the authored one scores higher
+    chain, about, mixed, swapped, manner     share of (decent authored reply, such a row) in which the authored one scores higher
     decent     mean score of decent authored replies: what the doubt costs them
 
 `--states FOLDER` keeps there what was read, or takes it from there; `--keep` writes the fit to configs/judges/reading.
@@ -34,7 +34,7 @@ from judges.reading.fit import DECENT, SEED, Rows, fit, gates, held_against, rea
 from judges.reading.kept import SHIPPED, file_name, save_fit
 from judges.reading.nonsense import KINDS
 
-MADE = (*KINDS, "swapped")
+MADE = (*KINDS, "swapped", "manner")
 
 
 def states_of(reader: BaseReader, rows: Rows, folder: Path | None) -> np.ndarray:

@@ -329,3 +329,18 @@ def test_a_reader_that_cannot_read_the_examples_is_unavailable(tmp_path: Path) -
     with pytest.raises(JudgeUnavailable, match="seeing: rows"):
         cached_reading(Blind(examples), examples, tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_shipped_fit_to_other_examples_is_used_and_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    examples, fewer = some_examples(96), some_examples(60)
+    reader = Seeing(examples)
+    shipped = cached_reading(reader, examples, tmp_path / "shipped")
+    monkeypatch.setattr("judges.reading.kept.SHIPPED", tmp_path / "shipped")
+    asked = reader.asked
+    np.testing.assert_array_equal(cached_reading(reader, examples, tmp_path / "cache").sense, shipped.sense)
+    assert "other examples" not in caplog.text
+    np.testing.assert_array_equal(cached_reading(reader, fewer, tmp_path / "cache").sense, shipped.sense)
+    assert "other examples" in caplog.text
+    assert reader.asked == asked

@@ -29,6 +29,7 @@ import numpy as np
 from judges.offline.blas import one_thread
 from judges.offline.examples import Examples
 from judges.protocol import Exchange
+from judges.reading.manner import read_manner
 from judges.reading.nonsense import KINDS, Nonsense
 
 _log = logging.getLogger(__name__)
@@ -57,8 +58,8 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """What is read. kinds: "own" as authored, "swapped" said to somebody else, or a kind of nonsense; examples: (n,) the row of the
-    tables that each is or is made of; clients and replies: texts."""
+    """What is read. kinds: "own" as authored, "swapped" said to somebody else, a kind of nonsense, or "manner"; examples: (n,) the row
+    of the tables that each is or is made of, of manner the client's first; clients and replies: texts."""
 
     clients: tuple[str, ...]
     replies: tuple[str, ...]
@@ -103,7 +104,7 @@ def held_against(scores: np.ndarray, kept: float | np.ndarray) -> np.ndarray:
 
 def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) -> Rows:
     """The authored replies to every so manyth client; two of three that are meant also turned into nonsense, and half of the good
-    ones said to somebody else."""
+    ones said to somebody else; then the empty manner written by hand."""
     means, names = examples.scores.mean(axis=1), list(dict.fromkeys(examples.clients))
     place = {name: i for i, name in enumerate(names)}
     nonsense = _nonsense_by_fold(examples, means, place)
@@ -118,6 +119,8 @@ def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) ->
         if means[i] >= MEANT and i % 3:
             kind = KINDS[len(rows) % len(KINDS)]
             rows.append((client, nonsense[_fold(at)](kind, client, rng), kind, i))
+    first = {client: i for i, client in reversed(list(enumerate(examples.clients))) if place[client] % every == 0}
+    rows += [(row.client, row.reply, "manner", first[row.client]) for row in read_manner(list(first))]
     clients, replies, kinds, of = zip(*rows, strict=True)
     return Rows(clients, replies, np.array(kinds), np.array(of))
 
