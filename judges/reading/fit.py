@@ -58,8 +58,8 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """What is read. kinds: "own" as authored, "swapped" said to somebody else, a kind of nonsense, or "manner"; examples: (n,) the row
-    of the tables that each is or is made of, of manner the client's first; clients and replies: texts."""
+    """What is read. kinds: "own" as authored, "swapped" said to somebody else, a kind of nonsense, or "manner"; examples: (n,) the
+    row of the tables that each is or is made of, of manner the client's first; clients and replies: texts."""
 
     clients: tuple[str, ...]
     replies: tuple[str, ...]
