@@ -57,3 +57,16 @@ def test_another_blas_has_no_panel(monkeypatch: pytest.MonkeyPatch) -> None:
         assert blas.row_panel() is None
     finally:
         blas.row_panel.cache_clear()
+
+
+def test_a_row_has_the_bits_of_the_first_at_every_steady_place() -> None:
+    steady = blas.steady_rows(24)
+    assert steady[0] == 0
+    rng = np.random.default_rng(4)
+    rows, y = rng.normal(size=(24, 384)).astype(np.float32), rng.normal(size=(384, 500)).astype(np.float32)
+    with blas.one_thread():
+        together = rows @ y
+        for place in steady:
+            moved = rows.copy()
+            moved[0] = rows[place]
+            np.testing.assert_array_equal((moved @ y)[0], together[place])

@@ -58,6 +58,23 @@ def row_panel() -> int | None:
         return next((rows for rows in PANELS if all(_keeps(rows, *shape) for shape in SHAPES)), None)
 
 
+@cache
+def steady_rows(rows: int) -> np.ndarray:
+    """The places in a product of so many rows at which a row has the bits that it has at the first; at least the first.
+
+    All of them on some processors; on others the halves of a panel add in another order. Measured once a process.
+    """
+    rng = np.random.default_rng(0)
+    with one_thread():
+        products = [
+            np.repeat(rng.normal(size=(1, inner)), rows, axis=0).astype(np.float32)
+            @ rng.normal(size=(inner, columns)).astype(np.float32)
+            for inner, columns in SHAPES
+        ]
+    steady = np.all([(product == product[:1]).all(axis=1) for product in products], axis=0)
+    return np.flatnonzero(steady)
+
+
 def _keeps(rows: int, inner: int, columns: int) -> bool:
     """Whether every run of whole panels has the bits that it has in a longer product."""
     rng = np.random.default_rng(0)

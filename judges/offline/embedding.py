@@ -15,7 +15,7 @@ import numpy as np
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
 
-from judges.offline.blas import one_thread
+from judges.offline.blas import one_thread, steady_rows
 from judges.offline.examples import EXAMPLES
 from judges.offline.explain import assessment, evidence_of
 from judges.offline.features import features
@@ -24,7 +24,7 @@ from judges.offline.gate import findings, language_gate
 from judges.offline.minilm import SentenceEncoder
 from judges.protocol import Exchange, JudgeFailure, Judgement
 
-ABREAST = 24  # exchanges that are compared with the examples at once: whole panels of rows (judges/offline/blas.py)
+ABREAST = 24  # rows that are compared with the examples at once
 
 
 class EmbeddingJudgeConfig(BaseModel):
@@ -79,16 +79,19 @@ class EmbeddingJudge:
         layers = self._encoder.layers([e.client for e in exchanges] + [e.therapist for e in exchanges])
         clients, replies = np.ascontiguousarray(layers[: len(exchanges), -1]), layers[len(exchanges) :]
         counted = np.stack([features(exchange, self._vocabulary) for exchange in exchanges])
-        for start in range(0, len(exchanges), ABREAST):
-            many = min(ABREAST, len(exchanges) - start)
-            # Always so many abreast, the first ones again where there are fewer: a product of another shape has other bits.
-            places = start + np.arange(ABREAST) % many
+        # Always so many abreast, each at a place where it has the bits that it has alone: a product of another shape has others.
+        steady = steady_rows(ABREAST)
+        for start in range(0, len(exchanges), len(steady)):
+            many = min(len(steady), len(exchanges) - start)
+            places = np.full(ABREAST, start)
+            places[steady[:many]] += np.arange(many)
             with one_thread():
                 columns = self.fit.columns(clients[places], replies[places], counted[places])
                 likeness = self.fit.likeness(columns, clients[places])
                 strange = self._strangeness(np.ascontiguousarray(replies[places, -1]))
                 judged += [
-                    self._judgement(likeness[i], columns[i], float(strange[i]), counted[start + i]) for i in range(many)
+                    self._judgement(likeness[row], columns[row], float(strange[row]), counted[places[row]])
+                    for row in steady[:many]
                 ]
         return judged
 
