@@ -27,7 +27,7 @@ def read_manner(clients: Sequence[str], path: Path = MANNER) -> tuple[MannerRow,
     """The rows whose client is one of `clients`, in file order. Raises TableError listing every mistake, a reply twice included."""
     problems: list[str] = []
     rows = read_table(path, MannerRow, problems)
-    seen: dict[str, int] = {}
+    seen: dict[str, MannerRow] = {}
     for row in rows:
         if (first := seen.setdefault(row.reply, line_of(row))) != line_of(row):
             problems.append(
