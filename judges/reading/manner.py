@@ -29,10 +29,9 @@ def read_manner(clients: Sequence[str], path: Path = MANNER) -> tuple[MannerRow,
     rows = read_table(path, MannerRow, problems)
     seen: dict[str, MannerRow] = {}
     for row in rows:
-        if (first := seen.setdefault(row.reply, line_of(row))) != line_of(row):
-            problems.append(
-                f"{path}:{line_of(row)}: found {row.reply[:60]!r}, as in line {first}; expected each reply once"
-            )
+        if (first := seen.setdefault(row.reply, row)) is not row:
+            found = f"{row.reply[:60]!r}, as in line {line_of(first)}"
+            problems.append(f"{path}:{line_of(row)}: found {found}; expected each reply once")
     if problems:
         raise TableError(problems)
     known = set(clients)
