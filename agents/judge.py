@@ -108,7 +108,7 @@ class BaseReader:
 
 
 def reading_layers(depth: int) -> tuple[int, int]:
-    """The layers whose inputs are read: 14 and 18 of SmolLM2's 30, and as deep in another model (benchmarks/judge_reading.py)."""
+    """The layers whose inputs are read: 14 and 18 of SmolLM2's 30 (LOG.md), and as deep in another model."""
     return max(1, depth * 14 // 30), max(2, depth * 18 // 30)
 
 

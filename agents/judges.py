@@ -82,9 +82,9 @@ def choose_judge(name: str, model: str | None = None, texts: bool = True, paid: 
     found = _anthropic(model or named or None, paid) if kind == "anthropic" else None
     if kind == "self":
         found = _local(model or named or "smollm2", texts)
-    if kind == "reading":
-        found = _reading(model or named or "smollm2")
     encoder = SentenceEncoder()  # last: its vocabulary is the screen's, and it takes seconds
+    if kind == "reading":
+        found = _reading(model or named or "smollm2", encoder)
     found = found or Chosen(EmbeddingJudge(encoder=encoder), learner=_refitted(encoder))
     return Chosen(Screened(found.judge, encoder.vocabulary()), found.evaluate, found.learner)
 
@@ -93,11 +93,11 @@ def _refitted(encoder: SentenceEncoder) -> MakeWithExamples:
     return lambda table, folder: EmbeddingJudge(EmbeddingJudgeConfig(examples=table, cache_folder=folder), encoder)
 
 
-def _reading(model: str) -> Chosen:
+def _reading(model: str, encoder: SentenceEncoder) -> Chosen:
     from agents.judge import reading_judge
     from agents.lm.models import load_model
 
-    return Chosen(reading_judge(EmbeddingJudge(), load_model(model)))
+    return Chosen(reading_judge(EmbeddingJudge(encoder=encoder), load_model(model)))
 
 
 def _local(model: str, texts: bool) -> Chosen:

@@ -344,3 +344,10 @@ def test_a_shipped_fit_to_other_examples_is_used_and_said_to_be(
     np.testing.assert_array_equal(cached_reading(reader, fewer, tmp_path / "cache").sense, shipped.sense)
     assert "other examples" in caplog.text
     assert reader.asked == asked
+
+
+def test_among_few_clients_nobody_is_their_own_other_client() -> None:
+    examples = some_examples(28)
+    rows = rows_of(examples, np.random.default_rng(0))
+    swapped = np.flatnonzero(rows.kinds == "swapped")
+    assert all(rows.clients[i] != examples.clients[rows.examples[i]] for i in swapped)

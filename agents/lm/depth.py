@@ -70,10 +70,8 @@ def states_entering(model: nn.Module, tokens: mx.array, cache: list[Any], layers
     layers: ascending, counted from 0, so that layer n is entered by what the first n layers made. The last of them does not run.
     """
     last = layers[-1]
-    entered: dict[int, Skip] = {i: Watched() for i in layers[:-1]}
-    top = Tap()
+    entered, top = {i: Watched() for i in layers[:-1]}, Tap()
     above = {i: Skip() for i in range(last + 1, len(layers_of(model)))}
     with layers_replaced(model, {**entered, last: top, **above}):
         hidden_states(model, tokens, cache)
-    seen = [layer.seen[0] for layer in entered.values() if isinstance(layer, Tap)]
-    return mx.concatenate([*seen, top.seen[0]], axis=-1)
+    return mx.concatenate([layer.seen[0] for layer in (*entered.values(), top)], axis=-1)

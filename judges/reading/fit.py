@@ -114,8 +114,8 @@ def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) ->
         if at % every:
             continue
         rows.append((client, reply, "own", i))
-        if means[i] >= GOOD and i % 2 == 0:
-            rows.append((_same_fold(names, at), reply, "swapped", i))
+        if means[i] >= GOOD and i % 2 == 0 and (other := _same_fold(names, at)) != client:
+            rows.append((other, reply, "swapped", i))
         if means[i] >= MEANT and i % 3:
             kind = KINDS[len(rows) % len(KINDS)]
             rows.append((client, nonsense[_fold(at)](kind, client, rng), kind, i))
@@ -131,7 +131,7 @@ def _fold(place: int) -> int:
 
 
 def _same_fold(names: Sequence[str], place: int) -> str:
-    """Another client of the fold, SWAP_STEP further on; near the end, from the beginning."""
+    """Another client of the fold, SWAP_STEP further on; near the end, from the beginning, where few clients may meet themselves."""
     other = place + SWAP_STEP
     return names[other if other < len(names) else place % SWAP_STEP]
 
