@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from dapt.turn import Session, Turn
+from agents.lm.five_tuple import Session, Turn
 
 HEADER = "[UHD: SESSION]"
 MARKER = "[T+{position}] Turn {number} {speaker}"

@@ -178,7 +178,7 @@ def read_turns(path: Path | str) -> tuple[TurnRecord, ...]:
 
 
 def dapt_sessions(turns: Iterable[TurnRecord], chains: str = "\n\n") -> list[dict[str, Any]]:
-    """The sessions as dapt's JSON, for dapt.turn.Session.model_validate: domain-adaptive training on what was played.
+    """The sessions as dapt's JSON, for agents.lm.five_tuple.Session.model_validate: domain-adaptive training on what was played.
 
     dapt's turn has two chains of therapist's reasoning, Γ and then Ω (paper 240); a reasoning is parted at the first
     `chains`. Raises RecordingError naming every turn that lacks a component: nothing is made up.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dapt.turn import Session, TherapistReasoning, Turn
+from agents.lm.five_tuple import Session, TherapistReasoning, Turn
 from dapt.uhd import Samples, parse_turns
 
 quick = settings(max_examples=40, deadline=None)

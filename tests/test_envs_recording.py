@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
-from dapt.turn import Session
+from agents.lm.five_tuple import Session
 from envs.recording import RecordingError, RecordTurns, dapt_sessions, read_recording, read_turns
 from envs.session import SessionEnv
 from envs.snapshot import to_json

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agents.lm import files
-from dapt.turn import (
+from agents.lm.five_tuple import (
     AttachmentStrategy,
     Phase,
     Session,
@@ -78,7 +78,7 @@ def test_there_are_22_attachment_strategies() -> None:
 
 
 def test_a_turn_has_the_papers_five_components_in_order() -> None:
-    assert list(Turn.model_fields) == [
+    assert list(Turn.model_fields)[:5] == [
         "client_reasoning",
         "client_utterance",
         "therapist_model",
@@ -217,3 +217,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         write_sessions(path, [Session.model_validate_json(json.dumps(plain()))])
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["s.jsonl"]
+
+
+def test_a_span_stands_in_its_turn_word_for_word() -> None:
+    turn = {
+        "client_reasoning": "a", "client_utterance": "b", "therapist_model": "c",
+        "therapist_reasoning": {"gco": "d", "omo": "wait with her"}, "therapist_utterance": "e",
+        "spans": [{"kind": "intervention", "place": "omo", "text": "wait with"}],
+    }  # fmt: skip
+    assert Turn.model_validate(turn, strict=False).spans[0].text == "wait with"  # type: ignore[index]
+    turn["spans"][0]["text"] = "wait with him"  # type: ignore[index]
+    with pytest.raises(ValidationError, match="not there word for word: 'wait with him' in omo"):
+        Turn.model_validate(turn, strict=False)

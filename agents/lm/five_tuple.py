@@ -1,6 +1,8 @@
-"""What a session of training data holds: 5-tuple turns, read from and written to JSON lines, one session a line.
+"""What a session of training data holds: 5-tuple turns with their factors, read from and written to JSON lines.
 
 Turn(t) = (tau_t^C, U_t^C, M_t^T, Theta_t^T, U_t^T),    Theta_t = Gamma_t || Omega_t        (paper 240)
+
+One session a line; fine-tuning, preferences and pre-training read the same file.
 """
 
 from __future__ import annotations
@@ -23,6 +25,13 @@ AttachmentStrategy = Literal[
 
 Phase = Literal["A", "B", "C", "D"]
 """In-session phases: Defended, Opening, Core Access, Integration (paper 378-379)."""
+
+
+School = Literal[
+    "person_centred", "emotion_focused", "psychodynamic", "cognitive_behavioural", "acceptance_commitment",
+    "dialectical_behavioural", "schema", "mentalization_based", "trauma_phase_oriented", "existential",
+]  # fmt: skip
+"""Ten schools of psychotherapy; the paper's own list of ontologies is not printed."""
 
 
 def _not_blank(text: str) -> str:
@@ -56,6 +65,28 @@ class TherapistReasoning(_Strict):
     )
 
 
+Place = Literal["client_reasoning", "client_utterance", "therapist_model", "gco", "omo", "therapist_utterance"]
+"""Where words stand in a turn; the therapist's reasoning is two places (paper 240)."""
+
+
+class Span(_Strict):
+    """Words of a turn that say something about it: a text-span factor (paper 2088)."""
+
+    kind: Literal["insight", "framework", "intervention"] = Field(
+        description="A key assessment insight, a reference to a theory, or an intervention's marker (paper 2088)."
+    )
+    place: Place = Field(description="The component that the words stand in.")
+    text: Words = Field(description="The words, as they stand there.")
+
+
+class Counterfactual(_Strict):
+    """Another reply at the same moment, and why it would have served this client better or worse (paper 163, 275)."""
+
+    therapist_utterance: Words = Field(description="What the therapist might have said.")
+    better: bool = Field(description="Whether it is better than what was said; nearly always it is not.")
+    reason: Words = Field(description="Why, as a supervisor would say it.")
+
+
 class Turn(_Strict):
     """One turn, its five components in the paper's order (paper 240). No component may be blank (paper 241)."""
 
@@ -64,6 +95,24 @@ class Turn(_Strict):
     therapist_model: Words = Field(description="M^T, the therapist's model of the client (TMoC).")
     therapist_reasoning: TherapistReasoning = Field(description="Theta^T, the therapist's chain-of-thought.")
     therapist_utterance: Words = Field(description="U^T, what the therapist says.")
+    misstep: bool | None = Field(
+        None, description="What the therapist says is a mistake that the session shows as one; not to be imitated."
+    )
+    counterfactual: Counterfactual | None = Field(None, description="Another reply at this moment (paper 163, 275).")
+    spans: tuple[Span, ...] | None = Field(None, description="Text-span factors (paper 2088).")
+
+    def words(self, place: Place) -> str:
+        """The words of one component."""
+        return str(getattr(self.therapist_reasoning if place in ("gco", "omo") else self, place))
+
+    @model_validator(mode="after")
+    def _spans_stand_in_the_turn(self) -> Turn:
+        lost = [
+            f"{span.text!r} in {span.place}" for span in self.spans or () if span.text not in self.words(span.place)
+        ]
+        if lost:
+            raise ValueError(f"spans that are not there word for word: {'; '.join(lost)}")
+        return self
 
 
 class Session(_Strict):
@@ -82,6 +131,11 @@ class Session(_Strict):
     attachment_strategy: AttachmentStrategy | None = Field(
         None, description="The paper's 'attachment style (22 DMM categories)' (paper 2086, 1688)."
     )
+    school: School | None = Field(None, description="The therapist's school, from which its interventions come.")
+    defenses: tuple[Words, ...] | None = Field(None, description="Active defences (paper 2087).")
+    focus: tuple[Words, ...] | None = Field(None, description="Working focus areas (paper 2087).")
+    issues: tuple[Words, ...] | None = Field(None, description="Probable issues (paper 2087).")
+    strengths: tuple[Words, ...] | None = Field(None, description="Character strengths (paper 2087).")
     session_phases: tuple[Phase, ...] | None = Field(
         None,
         description="The paper's 'session phase', one a turn: a session moves through its phases (paper 379, 2086).",
