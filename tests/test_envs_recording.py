@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from agents.lm.five_tuple import Session
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
-from agents.lm.five_tuple import Session
 from envs.recording import RecordingError, RecordTurns, dapt_sessions, read_recording, read_turns
 from envs.session import SessionEnv
 from envs.snapshot import to_json
