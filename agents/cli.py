@@ -4,7 +4,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from agents.settings import Settings
-    from agents.trainer import TBNRLTrainer
+    from agents.training import Training
 
 NOTICE = "Icarus is research software: a simulator of a client in treatment. It is not for clinical use."
 SMALL = "SmolLM2-135M is a subject to train, not a therapist: expect poor talk, and a client who says so. A turn takes 10 to 30 s."
@@ -114,9 +115,8 @@ def _train(asked: argparse.Namespace) -> int:
 
     from agents.lm.device import device_name
     from agents.lm.models import load_model
-    from agents.report import LiveReport
+    from agents.run import phases
     from agents.run_folder import RunFolder
-    from agents.trainer import TBNRLTrainer
 
     settings = _settings(asked)
     folder = RunFolder.existing(asked.resume) if asked.resume else None
@@ -130,24 +130,40 @@ def _train(asked: argparse.Namespace) -> int:
     tables = _tables(settings)  # before the model, which takes longer
     console.print(f"model {settings.model.name} on {device_name()}{tables}", highlight=False, markup=False)
     # A new run's folder is made last: what is wrong with the input is found before anything is written.
-    trainer = TBNRLTrainer(load_model(settings.model.name), settings, folder)
-    try:
-        with LiveReport(console, settings.run.sessions, settings.environment.max_turns) as report:
-            trainer.on_turn, trainer.on_session = report.turn, report.session
-            if asked.resume:
-                for warning in trainer.resume():
-                    console.print(warning, style="yellow")
-                report.resume_at(trainer.progress)
-            else:
-                _begin(trainer, settings.run.folder)
-            console.print(f"run folder {trainer.folder.path}", highlight=False)
-            if settings.model.name == "smollm2":
-                console.print(SMALL, style="dim")
-            with _Signals(trainer, console):
-                summary = _trained(trainer)
-    finally:
-        trainer.close()
-    return _close(trainer, summary, console)
+    for trainer in phases(load_model(settings.model.name), settings, folder):
+        try:
+            summary = _phase(trainer, settings, console)
+        finally:
+            trainer.close()
+        if (code := _close(trainer, summary, console)) != 0:
+            return code
+    return 0
+
+
+def _phase(trainer: "Training", settings: "Settings", console: "Console") -> dict[str, Any] | None:
+    """Begin or go on, and work under the eyes of a person. Returns the summary, None if it was stopped."""
+    from agents.corpus_trainer import CorpusTrainer
+    from agents.report import CorpusReport, LiveReport
+    from agents.run import enter
+    from agents.trainer import TBNRLTrainer
+
+    with ExitStack() as shown:
+        if isinstance(trainer, TBNRLTrainer):
+            turns = shown.enter_context(LiveReport(console, settings.run.sessions, settings.environment.max_turns))
+            trainer.on_turn, trainer.on_session = turns.turn, turns.session
+            resume_at: Any = turns.resume_at
+        else:
+            assert isinstance(trainer, CorpusTrainer)
+            steps = shown.enter_context(CorpusReport(console, trainer.method, trainer.steps))
+            trainer.on_step, resume_at = steps.step, steps.resume_at
+        for warning in _entered(trainer, enter, settings.run.folder):
+            console.print(warning, style="yellow")
+        resume_at(trainer.progress)
+        console.print(f"run folder {trainer.folder.path}", highlight=False)
+        if settings.model.name == "smollm2" and isinstance(trainer, TBNRLTrainer):
+            console.print(SMALL, style="dim")
+        with _Signals(trainer, console):
+            return _trained(trainer)
 
 
 def _settings(asked: argparse.Namespace) -> "Settings":
@@ -183,17 +199,16 @@ def _tables(settings: "Settings") -> str:
     return f", {len(catalog.nodes)} nodes of {catalog.folder}"
 
 
-def _begin(trainer: "TBNRLTrainer", folder: str) -> None:
+def _entered(trainer: "Training", enter: "Callable[[Training], list[str]]", folder: str) -> list[str]:
+    made_here = not trainer.has_folder
     try:
-        trainer.begin()
+        return enter(trainer)
     except OSError as error:
-        raise OSError(
-            f"{error}. The run could not begin in {folder} and nothing of it was left there. Free some space, or name another "
-            "folder with --folder"
-        ) from error
+        left = f"The run could not begin in {folder} and nothing of it was left there. " if made_here else ""
+        raise OSError(f"{error}. {left}Free some space, or name another folder with --folder") from error
 
 
-def _trained(trainer: "TBNRLTrainer") -> dict[str, Any] | None:
+def _trained(trainer: "Training") -> dict[str, Any] | None:
     try:
         return trainer.train()
     except OSError as error:
@@ -202,8 +217,9 @@ def _trained(trainer: "TBNRLTrainer") -> dict[str, Any] | None:
         ) from error
 
 
-def _resume(trainer: "TBNRLTrainer") -> str:
-    return f"{_program()} train --resume {trainer.folder.path}"
+def _resume(trainer: "Training") -> str:
+    path = trainer.folder.path
+    return f"{_program()} train --resume {path.parent if path.name == 'start' else path}"
 
 
 def _program() -> str:
@@ -212,16 +228,21 @@ def _program() -> str:
     return str(called) if called.name == "icarus" else "icarus"
 
 
-def _close(trainer: "TBNRLTrainer", summary: dict[str, Any] | None, console: "Console") -> int:
-    """What is said at the end of a run, and its exit code."""
-    from agents.report import closing_table
+def _close(trainer: "Training", summary: dict[str, Any] | None, console: "Console") -> int:
+    """What is said at the end of a phase, and its exit code."""
+    from agents.report import closing_table, corpus_table
 
     if summary is None:
         if trainer.paused:
             console.print(f"paused: {trainer.paused}", style="yellow")
-        console.print(f"stopped after {trainer.progress.total_turns} turns; the run is whole. To go on:")
+        units = "turns" if trainer.log == "turns.jsonl" else "steps"
+        console.print(f"stopped after {trainer.count} {units}; the run is whole. To go on:")
         console.print(f"  {_resume(trainer)}", highlight=False)
         return INTERRUPTED
+    if summary["method"] != "C":
+        console.print(corpus_table(summary))
+        console.print(f"{summary['steps']} steps; adapter: {trainer.folder / 'adapters'}", highlight=False)
+        return 0
     console.print(closing_table(summary))
     console.print(
         "A score that rises proves nothing by itself: read the replies, in summary.json beside the lines they answer.",
@@ -276,6 +297,7 @@ def _is_expected(error: Exception) -> bool:
         ("agents.lm.adapters", "AdapterMismatch"),
         ("agents.lm.architecture", "UnknownArchitecture"),
         ("agents.lm.files", "BrokenFolder"),
+        ("agents.lm.five_tuple", "SessionFileError"),
         ("client_graph.tables", "TableError"),
         ("judges.protocol", "JudgeUnavailable"),
         ("judges.transcript", "TranscriptError"),

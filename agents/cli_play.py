@@ -184,7 +184,7 @@ def _of_the_model(made_of: dict[str, Any], catalog: Any) -> tuple[Any, Any]:
     from agents.lm.adapters import AdapterSets
     from agents.lm.models import load_model
     from agents.settings import Settings
-    from agents.trainer import starting_adapters
+    from agents.training import starting_adapters
     from judges.language_model import LanguageModelJudge
 
     loaded = load_model(made_of["model"] or "smollm2")

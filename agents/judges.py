@@ -106,7 +106,7 @@ def _local(model: str, texts: bool) -> Chosen:
     from agents.lm.adapters import AdapterSets
     from agents.lm.models import load_model
     from agents.settings import Settings
-    from agents.trainer import starting_adapters
+    from agents.training import starting_adapters
     from judges.language_model import LanguageModelJudge
 
     loaded = load_model(model)

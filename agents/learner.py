@@ -16,11 +16,23 @@ from agents.lm.architecture import KINDS
 from agents.lm.device import mx
 from agents.lm.logprob import LowerStates, record_lower, response_logprobs
 from agents.lm.lora import set_trainable, slots
-from agents.losses import group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob
-from agents.settings import GrpoPart, OptimizerPart, RlaifPart
+from agents.losses import dpo_loss, group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob, sft_loss
+from agents.settings import DpoPart, GrpoPart, OptimizerPart, RlaifPart
 
 # The frozen set is where the therapist began: client, judge and the reference policy of the KL penalty.
 THERAPIST, FROZEN = "therapist", "frozen"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Replies that share how their prompts begin. prompt: what all share. branches: the rest of each prompt, and the reply.
+
+    given: how many tokens of each branch belong to the prompt: read, not learned.
+    """
+
+    prompt: list[int]
+    branches: list[list[int]]
+    given: list[int]
 
 
 class BadGradients(RuntimeError):
@@ -39,11 +51,38 @@ class StepReport:
 
 @dataclass(frozen=True)
 class GrpoReport:
-    """A GRPO step: the group's advantages (K,) and mean KL to the reference, before the step."""
+    """A GRPO step (the last one, where there are several on one group), and what was true before the first.
+
+    advantages: (K,). kl: mean divergence from the reference, nats a reply (k3). entropy: nats a token, -log π of the tokens that
+    were drawn; with a temperature below 1 it stands a little below the policy's own.
+    """
 
     step: StepReport
     advantages: list[float]
     kl: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """Pairs as the policy has them beside the reference: means over the pairs.
+
+    loss. accuracy: share in which the policy has come to prefer the chosen reply more than the reference did. chosen, rejected:
+    log π - log π_ref of each, nats.
+    """
+
+    loss: float
+    accuracy: float
+    chosen: float
+    rejected: float
+    pairs: int
+
+    @classmethod
+    def of(cls, seen: mx.array) -> "Preferences":
+        """From (3, pairs): losses, log-ratios of the chosen, of the rejected."""
+        loss, chosen, rejected = np.asarray(seen)
+        won = np.where(chosen == rejected, 0.5, chosen > rejected)  # a policy that is the reference prefers neither
+        return cls(float(loss.mean()), float(won.mean()), float(chosen.mean()), float(rejected.mean()), loss.size)
 
 
 class Learner:
@@ -88,25 +127,81 @@ class Learner:
             total = sequence_logprob(logp, mask, settings.length_normalised)
             return rlaif_loss(total[0], total[1], settings.beta), total[0] - total[1]
 
-        report, _ = self._step(loss, settings.weight * modifier)
-        return report
+        return self._step(loss, settings.weight * modifier)[0]
 
     def grpo_step(
         self, prompt: list[int], candidates: list[list[int]], scores: list[float], settings: GrpoPart
     ) -> GrpoReport:
         """Toward the better candidates of one group; the reference is evaluated before the step, on the same lower states."""
-        lower = record_lower(self.model, prompt, candidates, self.first_layer)
-        advantages = group_advantages(mx.array(scores))
+        s, lower = settings, record_lower(self.model, prompt, candidates, self.first_layer)
+        advantages = group_advantages(mx.array(scores), divide=s.advantage == "z-score")
         reference = self._reference(prompt, candidates, lower)
+        spoken: list[mx.array] = []  # log-probabilities of the policy that spoke
 
         def loss() -> tuple[mx.array, mx.array]:
             logp, mask = response_logprobs(self.model, prompt, candidates, lower=lower)
-            s = settings
-            value = grpo_loss(logp, mask, advantages, reference, s.kl_weight, s.kl_estimator, s.length_normalised)
-            return value, kl_penalty(logp, reference, mask, "k3").mean()
+            if not spoken:
+                spoken.append(mx.stop_gradient(logp))
+            value = grpo_loss(
+                logp, mask, advantages, reference, s.kl_weight, s.kl_estimator, s.length_normalised, spoken[0], s.clip_ratio
+            )  # fmt: skip
+            seen = mx.stack([kl_penalty(logp, reference, mask, "k3").mean(), -(logp * mask).sum() / mask.sum()])
+            return value, seen
 
-        report, kl = self._step(loss, settings.weight)
-        return GrpoReport(report, np.asarray(advantages).tolist(), kl)
+        report, before = self._step(loss, s.weight)
+        for _ in range(s.iterations - 1):
+            report, _ = self._step(loss, s.weight)
+        kl, entropy = np.asarray(before).tolist()
+        return GrpoReport(report, np.asarray(advantages).tolist(), kl, entropy)
+
+    def sft_step(self, batch: Batch) -> StepReport:
+        """Toward a batch of good replies: one step on the mean over all their tokens."""
+        lower = record_lower(self.model, batch.prompt, batch.branches, self.first_layer)
+
+        def loss() -> tuple[mx.array, mx.array]:
+            found = sft_loss(*self._batch_logprobs(batch, lower))
+            return found, found
+
+        return self._step(loss, 1.0)[0]
+
+    def dpo_step(self, batch: Batch, settings: DpoPart) -> tuple[StepReport, Preferences]:
+        """Toward the chosen and away from the rejected reply of each pair; branches are all chosen ones, then all rejected."""
+        lower, reference = self._dpo_reference(batch, settings)
+
+        def loss() -> tuple[mx.array, mx.array]:
+            seen = self._preferences(batch, lower, reference, settings)
+            return seen[0].mean(), seen
+
+        report, seen = self._step(loss, 1.0)
+        return report, Preferences.of(seen)
+
+    def sft_measure(self, batch: Batch) -> tuple[float, int]:
+        """(sum of -log π over the replies' tokens in nats, tokens) with the active set; nothing is learned."""
+        logp, mask = self._batch_logprobs(batch, None)
+        return float(-(logp * mask).sum()), sum(map(len, batch.branches)) - sum(batch.given)
+
+    def dpo_measure(self, batch: Batch, settings: DpoPart) -> Preferences:
+        """What the active set makes of a batch of pairs; nothing is learned."""
+        lower, reference = self._dpo_reference(batch, settings)
+        return Preferences.of(self._preferences(batch, lower, reference, settings))
+
+    def _preferences(self, batch: Batch, lower: LowerStates, reference: mx.array, settings: DpoPart) -> mx.array:
+        """(3, pairs): loss, log-ratio of the chosen, of the rejected."""
+        total = sequence_logprob(*self._batch_logprobs(batch, lower), settings.length_normalised)
+        (chosen, rejected), (ref_chosen, ref_rejected) = mx.split(total, 2), mx.split(reference, 2)
+        each = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, settings.beta)
+        return mx.stack([each, chosen - ref_chosen, rejected - ref_rejected])
+
+    def _batch_logprobs(self, batch: Batch, lower: LowerStates | None) -> tuple[mx.array, mx.array]:
+        return response_logprobs(self.model, batch.prompt, batch.branches, lower=lower, given=batch.given)
+
+    def _dpo_reference(self, batch: Batch, settings: DpoPart) -> tuple[LowerStates, mx.array]:
+        """(states below the first adapter, log-probabilities of the replies under the reference)."""
+        lower = record_lower(self.model, batch.prompt, batch.branches, self.first_layer)
+        with self.sets.role(FROZEN):
+            total = sequence_logprob(*self._batch_logprobs(batch, lower), settings.length_normalised)
+            mx.eval(total)
+        return lower, total
 
     def _reference(self, prompt: list[int], responses: list[list[int]], lower: LowerStates) -> mx.array:
         with self.sets.role(FROZEN):
@@ -114,10 +209,10 @@ class Learner:
             mx.eval(logp)
         return logp
 
-    def _step(self, loss: Callable[[], tuple[mx.array, mx.array]], scale: float) -> tuple[StepReport, float]:
+    def _step(self, loss: Callable[[], tuple[mx.array, mx.array]], scale: float) -> tuple[StepReport, mx.array]:
         """g <- scale · ∇L;  g <- g · min(1, clip / ‖g‖);  Adam.  A gradient that is not finite changes nothing.
 
-        `loss` returns what is learned from and a number beside it, which comes back as the second result.
+        `loss` returns what is learned from and numbers beside it, which come back as the second result.
         """
         (value, beside), gradients = nn.value_and_grad(self.model, loss)()
         scaled = tree_map(lambda g: scale * g, gradients)
@@ -130,12 +225,12 @@ class Learner:
         norm = math.sqrt(sum(by_kind.values()))
         norms = {kind: math.sqrt(square) for kind, square in by_kind.items()}
         if not (math.isfinite(norm) and math.isfinite(value.item())):
-            return self._refused(value.item(), norm, norms), beside.item()
+            return self._refused(value.item(), norm, norms), beside
         self.bad_in_a_row = 0
         shrink = min(1.0, self.settings.clip_norm / norm) if norm > 0.0 else 1.0
         self.optimizer.update(self.model, tree_map(lambda g: shrink * g, scaled))
         mx.eval(self.model.trainable_parameters(), self.optimizer.state)
-        return StepReport(value.item(), norm, norms, norm > 0.0), beside.item()
+        return StepReport(value.item(), norm, norms, norm > 0.0), beside
 
     def _refused(self, loss: float, norm: float, norms: dict[str, float]) -> StepReport:
         self.bad_in_a_row += 1

@@ -28,12 +28,14 @@ def rlaif_loss(logp_corrected: mx.array, logp_original: mx.array, beta: float) -
     return -nn.log_sigmoid(beta * (logp_corrected - logp_original))
 
 
-def group_advantages(scores: mx.array, epsilon: float = 1e-8) -> mx.array:
+def group_advantages(scores: mx.array, epsilon: float = 1e-8, divide: bool = True) -> mx.array:
     """(K,) z-scores within the group (paper 429); a group of equal scores has advantage 0, not noise over epsilon.
 
-    A_k = (s_k - s̄) / (σ_s + ε),   σ_s the population deviation
+    A_k = (s_k - s̄) / (σ_s + ε),   σ_s the population deviation;   not divided: A_k = s_k - s̄ (Liu et al. 2025)
     """
     centred = scores - scores.mean()
+    if not divide:
+        return centred
     spread = mx.sqrt((centred**2).mean())
     # Written so that a score that is no number stays visible: NaN is not at most anything.
     return mx.where(spread <= 1e-6, mx.zeros_like(scores), centred / (spread + epsilon))
@@ -62,21 +64,38 @@ def grpo_loss(
     kl_weight: float,
     estimator: KlEstimator = "k3",
     length_normalised: bool = False,
+    logp_old: mx.array | None = None,
+    clip: tuple[float, float] | None = None,
 ) -> mx.array:
     """Group relative policy gradient with a KL penalty (paper 430); advantages (K,), scalar result.
 
     L = (1/K) Σ_k [-A_k log π_θ(y_k | x) + λ_KL · KL_k]
+
+    With `clip` = (low, high) and logp_old (K, T) of the policy that spoke, the first term is the clipped surrogate (Schulman et
+    al. 2017; two bounds as Yu et al. 2025), a sum over tokens of
+
+    -min(r_t A_k, clamp(r_t, 1 - low, 1 + high) A_k),   r_t = π_θ(y_t) / π_old(y_t)
+
+    which has the same gradient on the first step, where r_t = 1. Log-probabilities are the model's own: that replies were drawn
+    with a temperature and without their unlikeliest tokens (min_p) is not accounted for.
     """
     penalty = kl_penalty(logp, logp_ref, mask, estimator)
-    if length_normalised:
-        penalty = penalty / mask.sum(axis=-1)
-    return (-advantages * sequence_logprob(logp, mask, length_normalised) + kl_weight * penalty).mean()
+    lengths = mask.sum(axis=-1)
+    if clip is None:
+        gained = advantages * sequence_logprob(logp, mask, length_normalised)
+    else:
+        assert logp_old is not None
+        ratio = mx.exp(logp - logp_old)
+        a = advantages[:, None]
+        surrogate = mx.minimum(ratio * a, mx.clip(ratio, 1.0 - clip[0], 1.0 + clip[1]) * a)
+        gained = (surrogate * mask).sum(axis=-1) / (lengths if length_normalised else 1.0)
+    return (-gained + kl_weight * (penalty / lengths if length_normalised else penalty)).mean()
 
 
 def dpo_loss(
     logp_chosen: mx.array, logp_rejected: mx.array, ref_chosen: mx.array, ref_rejected: mx.array, beta: float
 ) -> mx.array:
-    """Direct preference optimisation (Rafailov et al. 2023; paper 436-437); whole-reply log-probabilities, scalars.
+    """Direct preference optimisation (Rafailov et al. 2023; paper 436-437); whole-reply log-probabilities, of one shape.
 
     L = -log σ(β [(log π_θ(y_w) - log π_ref(y_w)) - (log π_θ(y_l) - log π_ref(y_l))])
     """

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from agents.guards import distinct
 from agents.learner import FROZEN
 from agents.lm.adapters import AdapterSets
 from agents.lm.device import mx
@@ -24,7 +25,7 @@ from client_graph.catalog import Catalog
 from client_graph.names import CONFIGS
 from client_graph.tables import Row, TableError, read_table
 from envs.text import UnicodeText, therapist_words
-from judges.protocol import Exchange, Judge, Judgement
+from judges.protocol import Exchange, Judge, JudgeFailure, Judgement
 
 
 class ProbeRow(Row):
@@ -58,12 +59,15 @@ def probe(
     loaded: LoadedModel,
     sets: AdapterSets,
     role: str,
-    judge: Judge,
+    judge: Judge | None,
     catalog: Catalog,
     settings: GenerationPart,
     seed: int,
 ) -> Probe:
-    """Answer each held-out client once with adapter set `role`, and measure; equal seeds draw with equal keys."""
+    """Answer each held-out client once with adapter set `role`, and measure; equal seeds draw with equal keys.
+
+    judge: None where nobody judges; then nothing is scored, and nothing counts as unscored.
+    """
     clients = held_out_clients()
     beliefs = catalog.start[0]
     prompts = [
@@ -75,12 +79,11 @@ def probe(
     ]
     with sets.role(role):
         replies = speak(loaded, prompts, [settings.temperature] * len(prompts), mx.random.key(seed), settings)
-    found = judge.judge(
-        [
-            Exchange(said, *therapist_words(spoken(reply), UnicodeText()))
-            for said, reply in zip(clients, replies, strict=True)
-        ]
-    )
+    exchanges = [
+        Exchange(said, *therapist_words(spoken(reply), UnicodeText()))
+        for said, reply in zip(clients, replies, strict=True)
+    ]
+    found = [None] * len(exchanges) if judge is None else judge.judge(exchanges)
     judged = [j for j in found if isinstance(j, Judgement)]
     return Probe(
         composite=_mean([j.composite for j in judged]),
@@ -89,7 +92,7 @@ def probe(
         distinct_2=distinct(tuple(reply.text for reply in replies), 2),
         words=_mean([len(reply.text.split()) for reply in replies]),
         finished=_mean([float(reply.finished) for reply in replies]),
-        unscored=len(found) - len(judged),
+        unscored=sum(isinstance(j, JudgeFailure) for j in found),
         replies=tuple(
             {"client": said, "reply": spoken(reply), "score": j.composite if isinstance(j, Judgement) else None}
             for said, reply, j in zip(clients, replies, found, strict=True)
@@ -111,11 +114,3 @@ def _base_logprob(
 
 def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
-
-
-def distinct(texts: tuple[str, ...], n: int) -> float | None:
-    """Different n-grams of words over all n-grams of `texts`, in [0, 1]; None where there is none."""
-    grams = [
-        tuple(words[i : i + n]) for text in texts for words in [text.lower().split()] for i in range(len(words) - n + 1)
-    ]
-    return len(set(grams)) / len(grams) if grams else None

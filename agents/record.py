@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from agents.guards import distinct
 from agents.learner import StepReport
+from agents.lm.device import mx
 from agents.lm.generate import Completion
 from agents.self_play import TurnResult
 from client_graph.catalog import Catalog
@@ -37,7 +39,11 @@ def turn_record(result: TurnResult, session: int, turn: int, total: int, catalog
         ],
         "grpo": _step(result.grpo.step if result.grpo else None, result.grpo_skipped)
         | (
-            {"advantages": [finite(a) for a in result.grpo.advantages], "kl": finite(result.grpo.kl)}
+            {
+                "advantages": [finite(a) for a in result.grpo.advantages],
+                "kl": finite(result.grpo.kl),
+                "entropy": finite(result.grpo.entropy),
+            }
             if result.grpo
             else {}
         ),
@@ -98,11 +104,15 @@ def scalars(result: TurnResult) -> dict[str, float]:
         "talk/tokens": float(len(result.reply.tokens)),
         "talk/finished": float(result.reply.finished),
         "time/turn_seconds": sum(result.seconds.values()),
+        "time/tokens_a_second": _tokens(result) / max(sum(result.seconds.values()), 1e-9),
     }
+    if (different := distinct([result.reply.text], 2)) is not None:
+        found["talk/distinct_pairs"] = different
     if result.rlaif:
         found |= {"rlaif/loss": result.rlaif.loss, "rlaif/norm": result.rlaif.norm}
     if result.grpo:
         found |= {"grpo/loss": result.grpo.step.loss, "grpo/norm": result.grpo.step.norm, "grpo/kl": result.grpo.kl}
+        found["grpo/entropy"] = result.grpo.entropy
         found |= {f"grpo_norm/{kind}": norm for kind, norm in result.grpo.step.norms.items()}
         spread = [o.stage_composite for o in result.candidate_outcomes if isinstance(o, Outcome)]
         found["grpo/score_spread"] = float(np.std(spread))
@@ -115,6 +125,18 @@ def spending_scalars(spent: Spending | None) -> dict[str, float]:
         return {}
     found = {"judge/tokens": float(spent.used.tokens), "judge/lost_tokens": float(spent.lost.tokens)}
     return found if spent.cost is None else found | {"judge/cost": spent.cost}
+
+
+def _tokens(result: TurnResult) -> int:
+    """Tokens that the therapist spoke in a turn."""
+    return sum(len(said.response) for said in (result.reply, result.corrected, *result.candidates))
+
+
+def memory_scalars() -> dict[str, float]:
+    """What MLX holds, in GB: active now, and the most since the last turn."""
+    found = {"memory/active_gb": mx.get_active_memory() / 1e9, "memory/peak_gb": mx.get_peak_memory() / 1e9}
+    mx.reset_peak_memory()
+    return found
 
 
 def _completion(said: Completion) -> dict[str, Any]:

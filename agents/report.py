@@ -1,32 +1,33 @@
 """What a person sees of a run: a bar with an estimate, a line a turn, a table at the end."""
 
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agents.corpus_trainer import CorpusProgress
 from agents.self_play import TurnResult
 from agents.trainer import Progress as Standing
 from client_graph.names import PHASE_NAMES, PHASES
 from judges.api.ledger import Spending
 
 
-class LiveReport:
-    """A bar with an estimate (on a terminal) over one line a turn (everywhere)."""
+class _Bar:
+    """A bar with an estimate, on a terminal."""
 
-    def __init__(self, console: Console, sessions: int, max_turns: int) -> None:
-        self._console, self._sessions, self._max_turns = console, sessions, max_turns
+    def __init__(self, console: Console, what: str, units: str, total: int) -> None:
+        self._console = console
         self._bar = Progress(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("turns, left at most"),
+            TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(units),
             TimeRemainingColumn(elapsed_when_finished=True), TimeElapsedColumn(), console=console, transient=True,
             disable=not console.is_terminal,
         )  # fmt: skip
-        self._task = self._bar.add_task("training", total=sessions * max_turns)
+        self._task = self._bar.add_task(what, total=total)
 
-    def __enter__(self) -> "LiveReport":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 
@@ -34,6 +35,46 @@ class LiveReport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+class CorpusReport(_Bar):
+    """Learning from sessions: a bar, and now and then a line with the means since the last one."""
+
+    EVERY = 5
+
+    def __init__(self, console: Console, method: str, steps: int) -> None:
+        what = {"sft": "fine-tuning", "A": "DPO in sessions", "B": "DPO through the curriculum"}[method]
+        super().__init__(console, what, "steps", steps)
+        self._what, self._steps = what, steps
+        self._lines: list[dict[str, Any]] = []
+
+    def resume_at(self, standing: CorpusProgress) -> None:
+        """Start the bar where a stopped run goes on."""
+        self._bar.update(self._task, completed=standing.step)
+
+    def step(self, line: dict[str, Any], standing: CorpusProgress) -> None:
+        """What a step showed."""
+        self._bar.update(self._task, completed=standing.step)
+        self._lines.append(line)
+        if standing.step % self.EVERY and standing.step != self._steps:
+            return
+        names = [name for name in ("loss", "accuracy", "chosen", "rejected") if name in line]
+        means = "  ".join(f"{name} {sum(one[name] for one in self._lines) / len(self._lines):.3f}" for name in names)
+        seconds = sum(one["seconds"] for one in self._lines)
+        rate = sum(one["tokens"] for one in self._lines) / seconds
+        self._console.print(
+            f"[bold]{self._what}[/] step {standing.step} of {self._steps}  {means}  {rate:.0f} tokens/s",
+            highlight=False,
+        )
+        self._lines = []
+
+
+class LiveReport(_Bar):
+    """A bar with an estimate (on a terminal) over one line a turn (everywhere)."""
+
+    def __init__(self, console: Console, sessions: int, max_turns: int) -> None:
+        super().__init__(console, "training", "turns, left at most", sessions * max_turns)
+        self._sessions, self._max_turns = sessions, max_turns
 
     def resume_at(self, standing: Standing) -> None:
         """Start the bar where a stopped run goes on."""
@@ -76,6 +117,23 @@ class LiveReport:
     def _total(self, standing: Standing) -> int:
         ahead = self._sessions - standing.session
         return standing.total_turns + ahead * self._max_turns - (standing.turn if standing.running else 0)
+
+
+def corpus_table(summary: dict[str, Any]) -> Table:
+    """What the held-out sessions showed at each look, and that a lower loss is not yet a better therapist."""
+    held_out = summary["held_out"]
+    table = Table(
+        title=f"{held_out['examples']} replies of {held_out['sessions']} sessions that were not learned from",
+        title_justify="left",
+    )
+    names = [name for name in summary["looks"][0] if name != "step"]
+    for name in ("step", *names):
+        table.add_column(
+            {"loss": "loss, nats a token" if summary["method"] == "sft" else "loss"}.get(name, name), justify="right"
+        )
+    for look in summary["looks"]:
+        table.add_row(str(look["step"]), *(f"{look[name]:.3f}" for name in names))
+    return table
 
 
 def closing_table(summary: dict[str, Any]) -> Table:

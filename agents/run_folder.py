@@ -13,7 +13,8 @@ from agents.lm.checkpoint import Checkpoint, load_checkpoint
 from agents.lm.files import BrokenFolder, write_whole
 
 SETTINGS = "settings.toml"
-TURNS = "turns.jsonl"
+TURNS, STEPS = "turns.jsonl", "steps.jsonl"  # of self-play, and of learning from sessions
+START = "start"  # the run in which the adapters were fine-tuned that a run begins with
 SUMMARY = "summary.json"
 ADAPTERS = "adapters"
 CHECKPOINTS = "checkpoints"
@@ -25,7 +26,7 @@ class RunFolderError(RuntimeError):
 
 
 class RunFolder:
-    """One run's files: settings.toml, turns.jsonl, adapters/, checkpoints/, events/, summary.json."""
+    """One run's files: settings.toml, turns.jsonl or steps.jsonl, adapters/, checkpoints/, events/, summary.json, start/."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,11 +77,11 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Checkpoint folders, newest first."""
-        return sorted((self.path / CHECKPOINTS).glob("turn-[0-9]*"), reverse=True)
+        return sorted((self.path / CHECKPOINTS).glob("after-[0-9]*"), reverse=True)
 
-    def checkpoint_path(self, turn: int) -> Path:
-        """Where the checkpoint after `turn` turns lies."""
-        return self.path / CHECKPOINTS / f"turn-{turn:07d}"
+    def checkpoint_path(self, count: int) -> Path:
+        """Where the checkpoint after `count` turns or steps lies."""
+        return self.path / CHECKPOINTS / f"after-{count:07d}"
 
     def newest_checkpoint(self) -> tuple[Path, Checkpoint, list[str]]:
         """The newest checkpoint that is whole, and a warning for each broken one that was passed over."""
@@ -94,27 +95,27 @@ class RunFolder:
             "\n  ".join([f"{self.path}: found no whole checkpoint to go on from; begin a new run", *warnings])
         )
 
-    def log_size(self) -> int:
-        """Bytes of turns.jsonl."""
-        path = self.path / TURNS
+    def log_size(self, name: str) -> int:
+        """Bytes of a log."""
+        path = self.path / name
         return path.stat().st_size if path.exists() else 0
 
-    def append_turn(self, record: dict[str, Any]) -> None:
-        """One line to turns.jsonl. A line that did not fit on the disk is taken back."""
-        before = self.log_size()
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """One line to a log. A line that did not fit on the disk is taken back."""
+        before = self.log_size(name)
         line = json.dumps(record, allow_nan=False, ensure_ascii=False) + "\n"
         try:
-            with open(self.path / TURNS, "ab") as file:
+            with open(self.path / name, "ab") as file:
                 file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            self.cut_log(before)
+            self.cut_log(name, before)
             raise
 
-    def cut_log(self, size: int) -> None:
-        """Take back what was written after `size` bytes: turns that no checkpoint holds are played again."""
-        path = self.path / TURNS
+    def cut_log(self, name: str, size: int) -> None:
+        """Take back what was written after `size` bytes: what no checkpoint holds is done again."""
+        path = self.path / name
         if path.exists():
             with open(path, "r+b") as file:
                 file.truncate(size)

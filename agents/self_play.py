@@ -157,7 +157,11 @@ def why_no_grpo(
     if not all(candidate.tokens for candidate in candidates):
         return "an empty candidate"
     failed = [found.reason for found in judged if isinstance(found, JudgeFailure)]
-    return f"a candidate has no score: {failed[0]}" if failed else None
+    if failed:
+        return f"a candidate has no score: {failed[0]}"
+    if settings.grpo.drop_equal and len({_score(found, settings.grpo.score) for found in judged}) == 1:
+        return "all candidates have one score"
+    return None
 
 
 def _score(found: Outcome | JudgeFailure, by: str) -> float:

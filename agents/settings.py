@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agents.lm.lora import LoraSettings
 from client_graph.settings import ClientSettings
@@ -27,6 +27,11 @@ class _Section(BaseModel):
 class RunPart(_Section):
     """How long a run is and where it writes."""
 
+    method: Literal["sft", "A", "B", "C"] = Field(
+        "C",
+        description="How it is trained: fine-tuning on sessions, DPO on their preferences (A: in sessions, B: through the whole "
+        "curriculum), or self-play with RLAIF and GRPO (C; paper 433-438).",
+    )
     folder: str = Field("runs", description="Folder in which each run makes its own folder.")
     name: str = Field("tbn", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="First part of the run folder's name.")
     seed: int = Field(0, ge=0, description="Everything that is drawn in a run follows from it.")
@@ -43,7 +48,13 @@ class RunPart(_Section):
     checkpoint_every: int = Field(
         5, ge=1, description="Turns between checkpoints; one is also written when a run stops."
     )
-    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
+    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept, beside the best one.")
+    probe_every: int = Field(
+        0,
+        ge=0,
+        description="Turns (method C) or steps between looks at the held-out clients or sessions, by which the best checkpoint is "
+        "known; 0: only at the start and the end.",
+    )
 
 
 class ModelPart(_Section):
@@ -100,6 +111,37 @@ class GenerationPart(_Section):
     )
 
 
+class CorpusPart(_Section):
+    """Sessions to learn from, for fine-tuning and DPO."""
+
+    sessions: str | None = Field(
+        None,
+        min_length=1,
+        description="Sessions of 5-tuples: a JSON-lines file, or a folder of JSON files; none: those that ship.",
+    )
+    held_out: int = Field(4, ge=0, description="Sessions that are not learned from and tell what was learned.")
+    shared_by: int = Field(
+        8, ge=1, description="Replies a step at most; replies of one step share their system message."
+    )
+
+
+class SftPart(_Section):
+    """Fine-tuning on the therapist's words; before A, B and C it makes the adapters that they begin with."""
+
+    epochs: int = Field(0, ge=0, description="Times through the sessions; 0 leaves the fine-tuning out.")
+    learning_rate: float = Field(1e-4, gt=0, description="Of Adam; the paper fine-tunes before it reinforces.")
+
+
+class DpoPart(_Section):
+    """Methods A and B: direct preference optimisation (paper 436-437 gives no numbers)."""
+
+    epochs: int = Field(1, ge=1, description="Times through the preferences.")
+    learning_rate: float = Field(5e-6, gt=0, description="Of Adam; the usual order for DPO.")
+    beta: float = Field(0.1, gt=0, description="Sharpness of the preference (Rafailov et al. 2023).")
+    length_normalised: bool = Field(False, description="Mean instead of summed log-probabilities.")
+    longest_window: int = Field(6, ge=1, description="Method B: turns of the longest ADWC window.")
+
+
 class RlaifPart(_Section):
     """The first step of a turn: toward a corrected reply (paper 416-423)."""
 
@@ -126,6 +168,20 @@ class GrpoPart(_Section):
         "k3", description="How the divergence is estimated (agents/losses.py)."
     )
     length_normalised: bool = Field(False, description="Mean instead of summed log-probabilities (the paper sums).")
+    advantage: Literal["z-score", "centred"] = Field(
+        "z-score",
+        description="The score less the group's mean, over its deviation (paper 429), or not: dividing blows small differences up "
+        "(Liu et al. 2025).",
+    )
+    drop_equal: bool = Field(
+        False, description="No step where all scores are equal; the paper's still pulls toward the reference."
+    )
+    iterations: int = Field(1, ge=1, description="Optimizer steps on one group; the paper takes one.")
+    clip_ratio: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="How far below and above 1 a token's probability ratio to the policy that spoke still counts (0.2 and 0.28 are "
+        "common); none: no ratio, as in the paper.",
+    )
     score: Literal["composite", "reward"] = Field(
         "composite",
         description="What ranks candidates: the stage-weighted composite (paper 428) less what violations cost, or the whole "
@@ -145,6 +201,27 @@ class OptimizerPart(_Section):
     )
 
 
+class GuardPart(_Section):
+    """When a run pauses by itself, with the reason; each is looked at over the last `window` turns (agents/guards.py)."""
+
+    window: int = Field(8, ge=2, description="Turns that are looked at together; fewer never pause a run.")
+    most_kl: float | None = Field(
+        5.0, gt=0, description="Mean divergence of a candidate from the reference, nats a reply; the talk died at 8.7."
+    )
+    least_entropy: float | None = Field(
+        0.15, ge=0, description="Mean nats a token that the policy leaves open: near 0 it says one thing."
+    )
+    least_distinct: float | None = Field(
+        0.4, ge=0, le=1, description="Different word pairs over all word pairs of the replies that clients heard."
+    )
+    most_garbled: float | None = Field(
+        0.5, ge=0, le=1, description="Share of replies and candidates that the screen finds garbled or empty."
+    )
+    most_unjudged: float | None = Field(
+        0.5, ge=0, le=1, description="Share of judgements that the judge failed to give."
+    )
+
+
 class Settings(_Section):
     """Everything that a training run is told."""
 
@@ -155,9 +232,19 @@ class Settings(_Section):
     client: ClientSettings = ClientSettings()
     reward: RewardSettings = RewardSettings()
     generation: GenerationPart = GenerationPart()
+    corpus: CorpusPart = CorpusPart()
+    sft: SftPart = SftPart()
+    dpo: DpoPart = DpoPart()
     rlaif: RlaifPart = RlaifPart()
     grpo: GrpoPart = GrpoPart()
     optimizer: OptimizerPart = OptimizerPart()
+    guards: GuardPart = GuardPart()
+
+    @model_validator(mode="after")
+    def _fine_tuning_has_epochs(self) -> "Settings":
+        if self.run.method == "sft" and self.sft.epochs == 0:
+            raise ValueError('run.method = "sft" learns nothing with sft.epochs = 0; expected at least 1')
+        return self
 
     def to_toml(self) -> str:
         """All settings as used; an absent value has no line."""
@@ -191,6 +278,8 @@ def settings_of(raw: dict[str, Any], place: str) -> Settings:
 
 def _sentence(mistake: Any) -> str:
     where = ".".join(str(part) for part in mistake["loc"])
+    if not where:
+        return str(mistake["msg"]).removeprefix("Value error, ")
     if mistake["type"] != "extra_forbidden":
         whole = isinstance(mistake["input"], dict | BaseModel)  # a section, which may hold a key: its name is enough
         return f"{where}: {mistake['msg']}" if whole else f"{where}: found {mistake['input']!r}; {mistake['msg']}"

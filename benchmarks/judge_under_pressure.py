@@ -30,17 +30,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour h
 import matplotlib
 import numpy as np
 
+from agents.guards import distinct
 from agents.judge import FrozenLikelihood, reading_judge
 from agents.learner import FROZEN, THERAPIST, Learner
 from agents.lm.adapters import AdapterSets
 from agents.lm.device import mx
 from agents.lm.generate import chat_tokens
 from agents.lm.models import LoadedModel, load_model
-from agents.probe import distinct, held_out_clients
+from agents.probe import held_out_clients
 from agents.prompts import therapist_messages
 from agents.settings import GenerationPart, GrpoPart, OptimizerPart, Settings
 from agents.therapist import speak, spoken
-from agents.trainer import starting_adapters
+from agents.training import starting_adapters
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.files import write_whole
 from judges.calibration.referee import Referee

@@ -21,7 +21,8 @@ from agents.lm.device import device_name
 from agents.lm.models import load_model
 from agents.self_play import TurnResult
 from agents.settings import read_settings
-from agents.trainer import Progress, TBNRLTrainer, peak_resident_gb
+from agents.trainer import Progress, TBNRLTrainer
+from agents.training import peak_resident_gb
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def test_an_adapter_for_another_base(quick: Path, tmp_path: Path, capsys: pytest
 def test_a_full_disk_at_the_start_leaves_nothing(
     quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("agents.trainer.save_checkpoint", _disk_is_full)
+    monkeypatch.setattr("agents.training.save_checkpoint", _disk_is_full)
     shown = refused(["train", "--config", quick], capsys)
     assert "No space left" in shown
     assert "--folder" in shown
@@ -86,7 +86,7 @@ def test_a_full_disk_later_leaves_a_run_that_can_go_on(
     quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as full:
-        full.setattr("agents.run_folder.RunFolder.append_turn", _disk_is_full)
+        full.setattr("agents.run_folder.RunFolder.append", _disk_is_full)
         shown = refused(["train", "--config", quick], capsys)
     run = next((tmp_path / "runs").iterdir())
     assert f"icarus train --resume {run}" in shown

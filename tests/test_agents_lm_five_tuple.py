@@ -132,7 +132,7 @@ def test_all_mistakes_of_a_file_come_in_one_error(tmp_path: Path) -> None:
         ["3", "turns.0.therapist_reasoning.omo"],
         ["3", "mood"],
         ["4", "id"],
-        ["5", "found an empty line, expected a session as a JSON object; remove the line"],
+        ["5", "found nothing but white space, expected a session as a JSON object; remove it"],
         ["6", "not UTF-8 text (invalid start byte at byte 8 of the line); save the file as UTF-8"],
         ["7", problems[6].split(": ")[1]],
         ["8", "session"],

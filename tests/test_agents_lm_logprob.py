@@ -93,3 +93,23 @@ def test_recorded_states_of_another_prompt_are_refused_and_the_layers_come_back(
 def test_empty_inputs_are_refused(prompt: list[int], responses: list[list[int]]) -> None:
     with pytest.raises(ValueError, match="at least one token"):
         response_logprobs(fakes.tiny_llama().model, prompt, responses)
+
+
+def test_what_a_branch_adds_to_the_prompt_is_read_and_not_scored() -> None:
+    """Branches that carry the rest of their prompts give what each whole prompt gives alone, and the same gradients."""
+    model = adapted("llama")
+    rests, replies = [[9, 8, 7], [6]], [[100, 101, 102], [103, 104]]
+    branches = [rest + reply for rest, reply in zip(rests, replies, strict=True)]
+    given = [3, 1]
+
+    def together(m: nn.Module) -> tuple[mx.array, mx.array]:
+        lower = record_lower(m, PROMPT, branches, 2)
+        return response_logprobs(m, PROMPT, branches, lower=lower, given=given)
+
+    found, mask = together(model)
+    assert mask.tolist() == [[0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 0, 0]]
+    for row, (rest, reply) in enumerate(zip(rests, replies, strict=True)):
+        alone, _ = naive_response_logprobs(model, PROMPT + rest, [reply])
+        assert mx.allclose(found[row, given[row] : given[row] + len(reply)], alone[0], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="hold no token to score"):
+        response_logprobs(model, PROMPT, branches, given=[3, 3])

@@ -69,3 +69,27 @@ def test_dpo_and_sft() -> None:
     found = dpo_loss(mx.array(-2.0), mx.array(-4.0), mx.array(-3.0), mx.array(-3.5), 0.1).item()
     assert found == pytest.approx(math.log(1 + math.exp(-0.1 * margin)), rel=1e-6)
     assert sft_loss(LOGP, MASK).item() == pytest.approx(5.0 / 5.0)
+
+
+def test_centred_advantages_keep_the_size_of_the_difference() -> None:
+    assert group_advantages(mx.array([1.0, 2.0, 6.0]), divide=False).tolist() == [-2.0, -1.0, 3.0]
+
+
+def test_a_clipped_ratio_is_the_plain_gradient_on_the_first_step_and_stops_where_it_has_moved_enough() -> None:
+    old, mask = mx.array([[-1.0, -2.0], [-0.5, -1.5]]), mx.array([[1.0, 1.0], [1.0, 0.0]])
+    a = mx.array([1.0, -1.0])
+
+    def gradient(logp: mx.array, clip: tuple[float, float] | None) -> list[list[float]]:
+        found: list[list[float]] = mx.grad(
+            lambda x: grpo_loss(x, mask, a, old, 0.0, "k3", False, old, clip)
+        )(logp).tolist()  # fmt: skip
+        return found
+
+    assert np.allclose(gradient(old, (0.2, 0.28)), gradient(old, None))
+    moved = old + mx.array(
+        [[0.3, 0.1], [-0.3, 0.0]]
+    )  # ratios 1.35, 1.11 and 0.74: the first and the last are past their bound
+    found = gradient(moved, (0.2, 0.28))
+    assert found[0][0] == 0.0
+    assert found[1][0] == 0.0
+    assert found[0][1] == pytest.approx(-0.5 * np.exp(0.1))

@@ -197,7 +197,7 @@ def test_a_judge_that_fails_invents_nothing(tmp_path: Path) -> None:
     assert summary["turns"] == 0
     assert summary["adapter_change"] == 0.0
     assert summary["before"]["composite"] is None
-    assert made.folder.log_size() == 0
+    assert made.folder.log_size("turns.jsonl") == 0
 
 
 def test_a_group_with_a_failure_is_masked(tmp_path: Path) -> None:
@@ -285,10 +285,10 @@ def test_a_gradient_that_is_not_finite_is_on_record_and_the_run_goes_on(
 
     groups = 0
 
-    def second_is_nan(found: Any) -> Any:
+    def second_is_nan(found: Any, **how: Any) -> Any:
         nonlocal groups
         groups += 1
-        return plain(found) * float("nan") if groups == 2 else plain(found)
+        return plain(found, **how) * float("nan") if groups == 2 else plain(found, **how)
 
     plain = module.group_advantages
     monkeypatch.setattr(module, "group_advantages", second_is_nan)
@@ -305,7 +305,7 @@ def test_gradients_that_stay_broken_pause_the_run_which_can_go_on_at_a_lower_rat
     from agents import learner as module
 
     with monkeypatch.context() as broken:
-        broken.setattr(module, "group_advantages", lambda found: found * float("nan"))
+        broken.setattr(module, "group_advantages", lambda found, **how: found * float("nan"))
         made = trainer(settings(tmp_path).model_copy(update={"rlaif": RlaifPart(weight=0.0)}))
         made.begin()
         made.train()

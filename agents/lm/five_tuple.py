@@ -159,11 +159,12 @@ class SessionFileError(ValueError):
 
 
 def read_sessions(path: Path | str) -> tuple[Session, ...]:
-    """The sessions of a JSON-lines file, in file order; an empty file holds none.
+    """The sessions of a JSON-lines file, in file order, or of a folder with one session in each .json, by name.
 
-    Raises SessionFileError listing every mistake of the file, OSError if it cannot be read.
+    An empty file or folder holds none. Raises SessionFileError listing every mistake, OSError if it cannot be read.
     """
-    sessions, problems = _parse(Path(path).read_bytes(), path)
+    path = Path(path)
+    sessions, problems = _parse_folder(path) if path.is_dir() else _parse(path.read_bytes(), path)
     if problems:
         raise SessionFileError(problems, "read")
     return sessions
@@ -200,10 +201,26 @@ def _parse(data: bytes, path: Path | str) -> tuple[tuple[Session, ...], list[str
     return tuple(sessions), problems
 
 
+def _parse_folder(folder: Path) -> tuple[tuple[Session, ...], list[str]]:
+    """As `_parse`, from files of one session each, which may run over lines."""
+    sessions: list[Session] = []
+    problems: list[str] = []
+    first: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.json")):
+        session, mistakes = _session(file.read_bytes())
+        problems += [f"{file}: {mistake}" for mistake in mistakes]
+        if session is None:
+            continue
+        if (seen := first.setdefault(session.id, file)) != file:
+            problems.append(f"{file}: id: found {session.id!r} again, first in {seen.name}; give each its own")
+        sessions.append(session)
+    return tuple(sessions), problems
+
+
 def _session(line: bytes) -> tuple[Session | None, list[str]]:
     """The session of one line, or None, and every mistake of the line."""
     if not line.strip():
-        return None, ["found an empty line, expected a session as a JSON object; remove the line"]
+        return None, ["found nothing but white space, expected a session as a JSON object; remove it"]
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ runs on response positions only. Layers below the first adapter are frozen: thei
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,41 +41,49 @@ class LowerStates:
 
 
 def response_logprobs(
-    model: nn.Module, prompt: list[int], responses: list[list[int]], *, lower: LowerStates | None = None
+    model: nn.Module,
+    prompt: list[int],
+    responses: list[list[int]],
+    *,
+    lower: LowerStates | None = None,
+    given: Sequence[int] | None = None,
 ) -> tuple[mx.array, mx.array]:
-    """(log-probabilities (K, T) in float32, mask (K, T) of 0 and 1 in float32); padding has log-probability 0.
+    """(log-probabilities (K, T) in float32, mask (K, T) of 0 and 1 in float32); where the mask is 0, so is the number.
 
     Differentiable in the adapters inside `nn.value_and_grad`; outside it, a reference pass. T is the longest response.
     lower: from `record_lower` with the same prompt and responses.
-    Raises ValueError for an empty prompt, no responses, or an empty response.
+    given: (K,) how many of each response's first tokens are read and not scored: what a branch adds to the shared prompt.
+    Raises ValueError for an empty prompt, no responses, or a response with nothing to score.
     """
-    _expect(prompt, responses)
+    given = [0] * len(responses) if given is None else list(given)
+    _expect(prompt, responses, given)
     if lower is not None and lower.first > 0:
         stored = [lower.prompt] if lower.branches is None else [lower.prompt, lower.branches]
         with layers_replaced(model, _replaying(lower.first, stored)):
             hidden = _response_hidden(model, prompt, responses)
     else:
         hidden = _response_hidden(model, prompt, responses)
-    return _token_logprobs(model, hidden, responses)
+    return _token_logprobs(model, hidden, responses, given)
 
 
 def naive_response_logprobs(
     model: nn.Module, prompt: list[int], responses: list[list[int]]
 ) -> tuple[mx.array, mx.array]:
     """The same by K full sequences with the head on every position: the plain reference that tests compare with."""
-    _expect(prompt, responses)
+    none = [0] * len(responses)
+    _expect(prompt, responses, none)
     time = max(map(len, responses))
     tokens = mx.array([prompt + r + [0] * (time - len(r)) for r in responses])
     logits = model(tokens[:, :-1]).astype(mx.float32)
     targets = tokens[:, 1:, None]
     every = mx.take_along_axis(logits, targets, axis=-1)[..., 0] - mx.logsumexp(logits, axis=-1)
-    mask = _mask(responses, time)
+    mask = _mask(responses, time, none)
     return every[:, len(prompt) - 1 :] * mask, mask
 
 
 def record_lower(model: nn.Module, prompt: list[int], responses: list[list[int]], first: int) -> LowerStates:
     """Run the layers below `first` once, without gradient, on the prompt and the branches."""
-    _expect(prompt, responses)
+    _expect(prompt, responses, [0] * len(responses))
     tap = Tap()
     above = {i: Skip() for i in range(first + 1, len(layers_of(model)))}
     with layers_replaced(model, {first: tap, **above}):
@@ -96,30 +105,35 @@ def _response_hidden(model: nn.Module, prompt: list[int], responses: list[list[i
     return mx.concatenate([last, branches], axis=1)
 
 
-def _token_logprobs(model: nn.Module, hidden: mx.array, responses: list[list[int]]) -> tuple[mx.array, mx.array]:
-    """z[y] - logsumexp(z) on the positions that hold a token, put back into (K, T)."""
+def _token_logprobs(
+    model: nn.Module, hidden: mx.array, responses: list[list[int]], given: list[int]
+) -> tuple[mx.array, mx.array]:
+    """z[y] - logsumexp(z) on the positions that hold a token to score, put back into (K, T)."""
     k, time = hidden.shape[:2]
-    places = mx.array([i * time + t for i, r in enumerate(responses) for t in range(len(r))])
-    targets = mx.array([token for r in responses for token in r])
+    scored = [(i, t) for i, r in enumerate(responses) for t in range(given[i], len(r))]
+    places = mx.array([i * time + t for i, t in scored])
+    targets = mx.array([responses[i][t] for i, t in scored])
     logits = head(model, hidden.reshape(k * time, -1)[places])
     found = mx.take_along_axis(logits, targets[:, None], axis=-1)[:, 0] - mx.logsumexp(logits, axis=-1)
-    return mx.zeros(k * time).at[places].add(found).reshape(k, time), _mask(responses, time)
+    return mx.zeros(k * time).at[places].add(found).reshape(k, time), _mask(responses, time, given)
 
 
 def _padded(responses: list[list[int]], time: int) -> mx.array:
     return mx.array([r + [0] * (time - len(r)) for r in responses])
 
 
-def _mask(responses: list[list[int]], time: int) -> mx.array:
-    return mx.array([[1.0] * len(r) + [0.0] * (time - len(r)) for r in responses])
+def _mask(responses: list[list[int]], time: int, given: list[int]) -> mx.array:
+    return mx.array(
+        [[0.0] * g + [1.0] * (len(r) - g) + [0.0] * (time - len(r)) for r, g in zip(responses, given, strict=True)]
+    )
 
 
-def _expect(prompt: list[int], responses: list[list[int]]) -> None:
-    empty = [i for i, r in enumerate(responses) if not r]
+def _expect(prompt: list[int], responses: list[list[int]], given: list[int]) -> None:
+    empty = [i for i, (r, g) in enumerate(zip(responses, given, strict=True)) if len(r) <= g]
     if not prompt or not responses or empty:
         raise ValueError(
-            f"found a prompt of {len(prompt)} tokens and {len(responses)} responses, of which {empty} are empty; "
-            "expected at least one token in each"
+            f"found a prompt of {len(prompt)} tokens and {len(responses)} responses, of which {empty} hold no token to "
+            "score; expected at least one token in each"
         )
 
 
