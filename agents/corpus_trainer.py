@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,7 +55,8 @@ class CorpusTrainer(Training):
         learned, held_out = split(sessions, settings.corpus.held_out, self._generator(0))
         self.examples, self.held_out = self._examples(learned), self._examples(held_out)
         self._epoch: tuple[int, list[Batch]] | None = None  # the batches of one epoch, drawn again when the next begins
-        self.steps = self.epochs * len(self._batches(0))
+        self._steps_an_epoch = math.ceil(len(self._batches(0)) / self.ranks.size)
+        self.steps = self.epochs * self._steps_an_epoch
 
     @property
     def count(self) -> int:
@@ -104,15 +106,15 @@ class CorpusTrainer(Training):
             return _mean(seen)
 
     def _go_on(self) -> None:
-        """One step, and what comes at its epoch's end."""
+        """One step, and what comes at its epoch's end. Of several ranks, each has a batch of its own, or none is left for it."""
         progress, began = self.progress, time.perf_counter()
-        a_epoch = self.steps // self.epochs
-        epoch, at = divmod(progress.step, a_epoch)
-        batch = self._batches(epoch)[at]
+        epoch, at = divmod(progress.step, self._steps_an_epoch)
+        mine = self._batches(epoch)[at * self.ranks.size :][: self.ranks.size]
+        batch = mine[self.ranks.rank] if self.ranks.rank < len(mine) else None
         remembered = self.learner.remember()
         try:
             with self.sets.role(THERAPIST):
-                report, found = self._step(batch)
+                report, found = self._step(batch) if batch else (self.learner.idle_step(), {})
         except BadGradients as failure:
             self.learner.go_back(remembered)
             self.paused, self.stop = str(failure), True
@@ -120,14 +122,20 @@ class CorpusTrainer(Training):
         self.learner.expect_frozen()
         progress.step += 1
         progress.applied += report.applied
-        line = {"step": progress.step, "epoch": epoch + 1, **found, **_report(report)}
+        line = {
+            "step": progress.step,
+            "epoch": epoch + 1,
+            **{n: finite(v) for n, v in found.items()},
+            **_report(report),
+        }
         seconds = time.perf_counter() - began
-        line |= {"replies": len(batch.branches), "tokens": sum(map(len, batch.branches)), "seconds": seconds}
-        drawn = {f"{self.method}/{name}": value for name, value in found.items()}
-        self._record(line, {**drawn, f"{self.method}/norm": report.norm, **memory_scalars()})
+        branches = batch.branches if batch else []
+        line |= {"replies": len(branches), "tokens": sum(map(len, branches)), "seconds": seconds}
+        drawn = {f"{self.method}/{name}": value for name, value in {**found, "norm": report.norm}.items()}
+        self._record(line, {n: v for n, v in drawn.items() if math.isfinite(v)} | memory_scalars())
         self.on_step(line, progress)
         every = self.settings.run.probe_every
-        if progress.step == self.steps or at + 1 == a_epoch or (every and progress.step % every == 0):
+        if progress.step == self.steps or at + 1 == self._steps_an_epoch or (every and progress.step % every == 0):
             self._look_on()
         self._checkpoint_if_due()
 

@@ -16,6 +16,7 @@ from agents.lm.architecture import KINDS
 from agents.lm.device import mx
 from agents.lm.logprob import LowerStates, record_lower, response_logprobs
 from agents.lm.lora import set_trainable, slots
+from agents.lm.ranks import Ranks
 from agents.losses import dpo_loss, group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob, sft_loss
 from agents.settings import DpoPart, GrpoPart, OptimizerPart, RlaifPart
 
@@ -86,10 +87,17 @@ class Preferences:
 
 
 class Learner:
-    """Adam on the therapist's set; reference and frozen sets are only read."""
+    """Adam on the therapist's set; reference and frozen sets are only read.
 
-    def __init__(self, sets: AdapterSets, model: nn.Module, settings: OptimizerPart) -> None:
+    ranks: other processes that take the same steps on the mean gradient; none: this one alone (agents/lm/ranks.py).
+    """
+
+    def __init__(
+        self, sets: AdapterSets, model: nn.Module, settings: OptimizerPart, ranks: Ranks | None = None
+    ) -> None:
         self.sets, self.model, self.settings = sets, model, settings
+        self.ranks = ranks or Ranks()
+        self.exchanges = 0  # steps that were asked for, so that ranks can keep in time
         self.first_layer = first_adapted_layer(model)
         self.optimizer = optim.Adam(
             learning_rate=settings.learning_rate, bias_correction=True
@@ -162,7 +170,7 @@ class Learner:
             found = sft_loss(*self._batch_logprobs(batch, lower))
             return found, found
 
-        return self._step(loss, 1.0)[0]
+        return self._step(loss, 1.0, weight=sum(map(len, batch.branches)) - sum(batch.given))[0]
 
     def dpo_step(self, batch: Batch, settings: DpoPart) -> tuple[StepReport, Preferences]:
         """Toward the chosen and away from the rejected reply of each pair; branches are all chosen ones, then all rejected."""
@@ -172,8 +180,15 @@ class Learner:
             seen = self._preferences(batch, lower, reference, settings)
             return seen[0].mean(), seen
 
-        report, seen = self._step(loss, 1.0)
+        report, seen = self._step(loss, 1.0, weight=len(batch.branches) // 2)
         return report, Preferences.of(seen)
+
+    def idle_step(self) -> StepReport:
+        """Take the step of the other ranks where this one has nothing to learn; alone, nothing happens."""
+        if self.ranks.size == 1:
+            return StepReport(0.0, 0.0, dict.fromkeys(KINDS, 0.0), False)
+        nothing = tree_map(mx.zeros_like, self.model.trainable_parameters())
+        return self._apply(mx.array(0.0), nothing, 0.0)
 
     def sft_measure(self, batch: Batch) -> tuple[float, int]:
         """(sum of -log π over the replies' tokens in nats, tokens) with the active set; nothing is learned."""
@@ -209,28 +224,43 @@ class Learner:
             mx.eval(logp)
         return logp
 
-    def _step(self, loss: Callable[[], tuple[mx.array, mx.array]], scale: float) -> tuple[StepReport, mx.array]:
-        """g <- scale · ∇L;  g <- g · min(1, clip / ‖g‖);  Adam.  A gradient that is not finite changes nothing.
+    def _step(
+        self, loss: Callable[[], tuple[mx.array, mx.array]], scale: float, weight: float = 1.0
+    ) -> tuple[StepReport, mx.array]:
+        """One step on scale · ∇L, which over several ranks is their mean by `weight`, what the loss is a mean over.
 
         `loss` returns what is learned from and numbers beside it, which come back as the second result.
         """
         (value, beside), gradients = nn.value_and_grad(self.model, loss)()
-        scaled = tree_map(lambda g: scale * g, gradients)
+        report = self._apply(value, tree_map(lambda g: scale * g, gradients), weight)
+        mx.eval(beside)
+        return report, beside
+
+    def _apply(self, value: mx.array, gradients: Any, weight: float) -> StepReport:
+        """g <- mean over ranks;  g <- g · min(1, clip / ‖g‖);  Adam.
+
+        A gradient or a loss that is not finite changes nothing, on any rank; nor does a step that no rank has weight in.
+        """
+        self.exchanges += 1
+        mean, weights = self.ranks.mean({"gradients": gradients, "loss": value}, weight)
+        if weights == 0.0:
+            return StepReport(0.0, 0.0, dict.fromkeys(KINDS, 0.0), False)
+        scaled, value = mean["gradients"], mean["loss"]
         flat = dict(tree_flatten(scaled))
         squares = {name: g.astype(mx.float32).square().sum() for name, g in flat.items()}
-        mx.eval(value, beside, squares)
+        mx.eval(value, squares)
         by_kind = dict.fromkeys(KINDS, 0.0)
         for name, square in squares.items():
             by_kind[_kind(name)] = by_kind.get(_kind(name), 0.0) + square.item()
         norm = math.sqrt(sum(by_kind.values()))
         norms = {kind: math.sqrt(square) for kind, square in by_kind.items()}
         if not (math.isfinite(norm) and math.isfinite(value.item())):
-            return self._refused(value.item(), norm, norms), beside
+            return self._refused(value.item(), norm, norms)
         self.bad_in_a_row = 0
         shrink = min(1.0, self.settings.clip_norm / norm) if norm > 0.0 else 1.0
         self.optimizer.update(self.model, tree_map(lambda g: shrink * g, scaled))
         mx.eval(self.model.trainable_parameters(), self.optimizer.state)
-        return StepReport(value.item(), norm, norms, norm > 0.0), beside
+        return StepReport(value.item(), norm, norms, norm > 0.0)
 
     def _refused(self, loss: float, norm: float, norms: dict[str, float]) -> StepReport:
         self.bad_in_a_row += 1

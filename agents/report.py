@@ -58,8 +58,9 @@ class CorpusReport(_Bar):
         self._lines.append(line)
         if standing.step % self.EVERY and standing.step != self._steps:
             return
-        names = [name for name in ("loss", "accuracy", "chosen", "rejected") if name in line]
-        means = "  ".join(f"{name} {sum(one[name] for one in self._lines) / len(self._lines):.3f}" for name in names)
+        names = ("loss", "accuracy", "chosen", "rejected")
+        seen = {name: [one[name] for one in self._lines if one.get(name) is not None] for name in names}
+        means = "  ".join(f"{name} {sum(found) / len(found):.3f}" for name, found in seen.items() if found)
         seconds = sum(one["seconds"] for one in self._lines)
         rate = sum(one["tokens"] for one in self._lines) / seconds
         self._console.print(

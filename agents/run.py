@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from agents.corpus_trainer import CorpusTrainer
 from agents.lm.files import write_whole
 from agents.lm.models import LoadedModel
+from agents.lm.ranks import Ranks
 from agents.run_folder import ADAPTERS, SETTINGS, START, SUMMARY, RunFolder
 from agents.settings import Settings
 from agents.trainer import TBNRLTrainer
-from agents.training import Training
+from agents.training import Training, new_folder
 
 
 def phases(loaded: LoadedModel, settings: Settings, folder: RunFolder | None) -> Iterator[Training]:
@@ -23,8 +23,9 @@ def phases(loaded: LoadedModel, settings: Settings, folder: RunFolder | None) ->
     if not has_start(settings):
         yield trainer_of(loaded, settings, folder)
         return
-    run = folder or RunFolder.create(Path(settings.run.folder), settings.run.name)
+    run = folder or new_folder(settings.run, Ranks())
     if folder is None:
+        run.path.mkdir(parents=True, exist_ok=True)
         write_whole(run / SETTINGS, settings.to_toml())
     start = RunFolder(run / START)
     if not (start / SUMMARY).is_file():

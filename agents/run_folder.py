@@ -83,10 +83,20 @@ class RunFolder:
         """Where the checkpoint after `count` turns or steps lies."""
         return self.path / CHECKPOINTS / f"after-{count:07d}"
 
-    def newest_checkpoint(self) -> tuple[Path, Checkpoint, list[str]]:
-        """The newest checkpoint that is whole, and a warning for each broken one that was passed over."""
+    @staticmethod
+    def count_of(checkpoint: Path) -> int:
+        """The turns or steps after which a checkpoint was written."""
+        return int(checkpoint.name.rpartition("-")[2])
+
+    def newest_checkpoint(self, at_most: int | None = None) -> tuple[Path, Checkpoint, list[str]]:
+        """The newest checkpoint that is whole, and a warning for each broken one that was passed over.
+
+        at_most: none after more turns or steps than these.
+        """
         warnings: list[str] = []
         for path in self.checkpoints():
+            if at_most is not None and self.count_of(path) > at_most:
+                continue
             try:
                 return path, load_checkpoint(path), warnings
             except (BrokenFolder, OSError) as error:

@@ -96,6 +96,8 @@ def play_turn(
         with learner.sets.role(THERAPIST), watch("rlaif step"):
             rlaif = learner.rlaif_step(prompt.tokens, corrected.response, reply.response, modifier, settings.rlaif)
         therapist.forget()
+    elif learner.idle_step().applied:  # what other ranks have learned
+        therapist.forget()
 
     # GRPO: K candidates of the policy as it now is, judged against the same client, and a step toward the better ones.
     with learner.sets.role(THERAPIST), watch("candidates"):
@@ -107,6 +109,9 @@ def play_turn(
         scores = [_score(found, settings.grpo.score) for found in judged]
         with learner.sets.role(THERAPIST), watch("grpo step"):
             grpo = learner.grpo_step(prompt.tokens, [c.response for c in candidates], scores, settings.grpo)
+    else:
+        for _ in range(settings.grpo.iterations):
+            learner.idle_step()
 
     learner.expect_frozen()  # nothing above may have touched client, judge or reference
     with watch("client"):

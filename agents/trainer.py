@@ -46,6 +46,7 @@ class Progress:
     running: bool = False  # a session has begun and not ended
     unfinished: int = 0  # sessions cut short because client or judge failed
     unfinished_in_a_row: int = 0
+    rounds: int = 0  # turns, and times that this rank waited for others
     rlaif_steps: int = 0
     grpo_steps: int = 0
     sessions: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -57,7 +58,7 @@ class TBNRLTrainer(Training):
     """Trains the therapist's adapters in the session environment. One base model; roles switch adapter sets.
 
     on_turn(result, progress) is called after every turn, on_session(summary) after every session.
-    `judge` wins over environment.judge.
+    `judge` wins over environment.judge. Of several ranks, each plays every so many-th session; all take the same steps, two a turn.
     """
 
     log = TURNS
@@ -81,11 +82,16 @@ class TBNRLTrainer(Training):
 
     @property
     def count(self) -> int:
-        return self.progress.total_turns
+        return self.progress.total_turns if self.ranks.size == 1 else self.progress.rounds
 
     @property
     def done(self) -> bool:
-        return self.progress.session >= self.settings.run.sessions
+        return self._session >= self.settings.run.sessions
+
+    @property
+    def _session(self) -> int:
+        """Which of the run's sessions is this rank's next, from 0."""
+        return self.progress.session * self.ranks.size + self.ranks.rank
 
     def spending(self) -> Spending | None:
         """What the judge has cost this run so far, earlier processes up to their last checkpoint; None where it costs nothing.
@@ -124,7 +130,22 @@ class TBNRLTrainer(Training):
         return []
 
     def _go_on(self) -> None:
-        """One turn, with what comes before it (a session begins) and after it (a session ends, a checkpoint)."""
+        """One turn, with what comes before it (a session begins) and after it (a session ends, a checkpoint).
+
+        Of several ranks, each takes as many steps as a turn has, whether it plays one or not.
+        """
+        counted, due = self.count, self.learner.exchanges + 1 + self.settings.grpo.iterations
+        if not self.done:
+            self._play()
+        if self.ranks.size > 1:
+            while self.learner.exchanges < due:
+                self.learner.idle_step()
+        self.progress.rounds += 1
+        if self.count != counted:
+            self._look_if_due()
+            self._checkpoint_if_due()
+
+    def _play(self) -> None:
         progress, watch = self.progress, Stopwatch()
         if not progress.running:
             with watch("client"):
@@ -140,17 +161,13 @@ class TBNRLTrainer(Training):
         progress.rlaif_steps += bool(result.rlaif and result.rlaif.applied)
         progress.grpo_steps += bool(result.grpo and result.grpo.step.applied)
         drawn = scalars(result) | spending_scalars(self.spending()) | memory_scalars()
-        self._record(
-            turn_record(result, progress.session + 1, progress.turn, progress.total_turns, self.catalog), drawn
-        )
+        self._record(turn_record(result, self._session + 1, progress.turn, progress.total_turns, self.catalog), drawn)
         self.on_turn(result, progress)
         if result.terminated or result.truncated:
             progress.unfinished_in_a_row = 0
             self._end_session(_session_summary(result))
         if reason := self.guard.alarm(Seen.of(result)):
             self.paused, self.stop = reason, True
-        self._look_if_due()
-        self._checkpoint_if_due()
 
     def _look_if_due(self) -> None:
         """The held-out clients, on the way: by them the best checkpoint is known. A turn that paused the run is never the best."""
@@ -163,20 +180,32 @@ class TBNRLTrainer(Training):
             self._looked(seen.composite)
 
     def _attempt(self, watch: Stopwatch) -> TurnResult | None:
-        """The turn, or None where neither judge nor client could be had: then nothing has changed but the session's end."""
+        """The turn, or None where neither judge nor client could be had: then nothing has changed but the session's end.
+
+        Steps that other ranks have taken too are kept, and the turn is not tried again.
+        """
         progress, told = self.progress, self.settings.run
+        reason = ""
         for attempt in range(told.turn_attempts):
-            remembered = self.learner.remember()
-            key = mx.random.key(seed_of(told.seed, 1, progress.total_turns, progress.unfinished, attempt))
+            remembered, before = self.learner.remember(), self.learner.exchanges
+            rank = (self.ranks.rank,) if self.ranks.rank else ()
+            key = mx.random.key(seed_of(told.seed, 1, progress.total_turns, progress.unfinished, attempt, *rank))
             try:
                 return play_turn(self.env, self.therapist, self.learner, self._observation, key, self.settings, watch)
-            except (TurnUnjudged, JudgeFailed, ClientFailed) as failure:
-                self.learner.go_back(remembered)
-                reason = str(failure)
-            except (BadGradients, BudgetSpent, JudgeRefused) as failure:
+            except BadGradients as failure:  # on every rank
                 self.learner.go_back(remembered)
                 self.paused, self.stop = str(failure), True
                 return None
+            except (TurnUnjudged, JudgeFailed, ClientFailed, BudgetSpent, JudgeRefused) as failure:
+                shared = self.ranks.size > 1 and self.learner.exchanges > before
+                if not shared:
+                    self.learner.go_back(remembered)
+                if isinstance(failure, BudgetSpent | JudgeRefused):
+                    self.paused, self.stop = str(failure), True
+                    return None
+                reason = str(failure)
+                if shared:
+                    break
         self._cut_short(reason)
         return None
 
@@ -194,7 +223,7 @@ class TBNRLTrainer(Training):
         """The next client, or the next session of this one; False where the client could not be given words."""
         progress = self.progress
         again = 0 < progress.same_client < self.settings.run.sessions_per_client
-        seed = None if again else seed_of(self.settings.run.seed, 0, progress.session)
+        seed = None if again else seed_of(self.settings.run.seed, 0, self._session)
         progress.turn = 0
         try:
             self._observation, _ = self.env.reset(seed=seed, options={"same_client": again})
@@ -207,11 +236,12 @@ class TBNRLTrainer(Training):
 
     def _end_session(self, summary: dict[str, Any]) -> None:
         progress = self.progress
+        number = self._session + 1
         progress.session += 1
         progress.running = False
         if summary["ending"] in ("left", "failed"):
             progress.same_client = self.settings.run.sessions_per_client  # the next client comes
-        summary = {"session": progress.session, "turns": progress.turn, **summary}
+        summary = {"session": number, "turns": progress.turn, **summary}
         if spent := self.spending():
             summary["spent_so_far"] = dataclasses.asdict(spent)
         progress.sessions.append(summary)

@@ -13,13 +13,14 @@ from tensorboardX import SummaryWriter
 
 from agents.learner import FROZEN, THERAPIST, Learner
 from agents.lm.adapters import AdapterMismatch, AdapterSets, adapter_settings, load_adapter, save_adapter
-from agents.lm.checkpoint import restore_optimizer, save_checkpoint
+from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
 from agents.lm.device import mx
 from agents.lm.files import write_whole
 from agents.lm.lora import LoraSettings, fresh, inject, set_trainable, slots
 from agents.lm.models import LoadedModel
+from agents.lm.ranks import Ranks
 from agents.run_folder import ADAPTERS, EVENTS, SETTINGS, SUMMARY, RunFolder, RunFolderError
-from agents.settings import Settings
+from agents.settings import RunPart, Settings
 
 
 class Training(ABC):
@@ -43,9 +44,9 @@ class Training(ABC):
         self.sets.add(FROZEN, dict(start), frozen=True)
         self.sets.activate(THERAPIST)
         self._learning_rate = learning_rate
-        self.learner = Learner(
-            self.sets, loaded.model, settings.optimizer.model_copy(update={"learning_rate": learning_rate})
-        )
+        self.ranks = Ranks()
+        told = settings.optimizer.model_copy(update={"learning_rate": learning_rate})
+        self.learner = Learner(self.sets, loaded.model, told, self.ranks)
         self.best: dict[str, Any] | None = None  # {"count", "score"} of the checkpoint with the best look
         self._events: SummaryWriter | None = None
 
@@ -99,7 +100,7 @@ class Training(ABC):
         self._look_first()
         made_here = self._folder is None
         if self._folder is None:
-            self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
+            self._folder = new_folder(self.settings.run, self.ranks)
         try:
             self.folder.path.mkdir(parents=True, exist_ok=True)
             self.folder.acquire()
@@ -114,7 +115,7 @@ class Training(ABC):
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands; returns warnings about broken ones and work that is done again."""
         self.folder.acquire()
-        path, saved, warnings = self.folder.newest_checkpoint()
+        path, saved, warnings = self._newest_checkpoint()
         self._expect_same_start(path, saved.state)
         missing = saved.state["log_bytes"] - self.folder.log_size(self.log)
         if missing > 0:
@@ -143,17 +144,27 @@ class Training(ABC):
         """Work until it is done or `stop` is set. Returns the summary, None if it was stopped."""
         self._events = SummaryWriter(str(self.folder / EVENTS), purge_step=self.count + 1)
         try:
-            while not self.done and not self.stop:
+            while not (all_done := self.ranks.all(self.done)) and not self.ranks.any(self.stop):
                 self._go_on()
                 mx.clear_cache()  # on Metal, buffers kept between turns run into a limit on their number
         finally:
             self._events.close()
         self._checkpoint()
-        if not self.done:
+        if not all_done:
             return None
         summary = self._summary()
         self.folder.write_json(SUMMARY, summary)
         return summary
+
+    def _newest_checkpoint(self) -> tuple[Path, Checkpoint, list[str]]:
+        """The newest checkpoint that every rank has whole."""
+        at_most: int | None = None
+        while True:
+            path, saved, warnings = self.folder.newest_checkpoint(at_most)
+            counts = [one for (one,) in self.ranks.every([RunFolder.count_of(path)])]
+            if len(set(counts)) == 1:
+                return path, saved, warnings
+            at_most = min(counts)
 
     def _record(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
         """A line of the log, and what TensorBoard draws."""
@@ -213,6 +224,13 @@ class Training(ABC):
         """Euclidean distance of the therapist's adapters from where they began."""
         start, now = self.sets.get(FROZEN), self.sets.get(THERAPIST)
         return float(np.asarray(mx.sqrt(mx.stack([((now[name] - start[name]) ** 2).sum() for name in now]).sum())))
+
+
+def new_folder(run: RunPart, ranks: Ranks) -> RunFolder:
+    """A new run's folder; of several ranks, the others write to folders of their own in that of the first."""
+    made = RunFolder.create(Path(run.folder), run.name) if ranks.rank == 0 else None
+    first = Path(ranks.of_first("" if made is None else str(made.path.absolute())))
+    return made or RunFolder(first / f"rank-{ranks.rank}")
 
 
 def starting_adapters(loaded: LoadedModel, settings: Settings) -> tuple[LoraSettings, dict[str, mx.array]]:

@@ -1,5 +1,6 @@
 """What sessions teach: which replies, in which chat, in which batches."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_every_window_of_a_view_ends_with_its_turn_and_stays_in_the_session(
     for view in curriculum(at, turns, longest):
         whole = [*view.before, at]
         step = -1 if "REVERSE" in view.marker else 1
-        assert all(b - a == step for a, b in zip(whole, whole[1:], strict=False))
+        assert all(b - a == step for a, b in itertools.pairwise(whole))
         assert all(0 <= i < turns for i in whole)
 
 
