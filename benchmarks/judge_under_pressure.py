@@ -6,10 +6,8 @@ GRPO alone on SmolLM2-135M as in a first learning run: one client a step, K = 6 
 third, Adam 1e-4, k3 with weight 0.02, no fine-tuning first. The reward is what the environment pays for the turn itself: the mean
 of the twelve scores, less what violations cost. Beside it, on clients never trained on: a referee fitted to other examples,
 different word pairs, the frozen base's likelihood, how much this client's words raise it, violations, how alike the replies to
-different clients are, and the ten best-scored replies for a reader. The reward may not rise while those fall. A line of
-authored decent replies says where a person's words stand.
-
-    answers = 1/T (log p(reply | client) - mean over three other clients of log p(reply | other))      nats a token
+different clients are (benchmarks/onlookers.py), and the ten best-scored replies for a reader. The reward may not rise while
+those fall. A line of authored decent replies says where a person's words stand.
 
 `reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
 first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes about eight seconds on two cores: sixty
@@ -22,7 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
@@ -30,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour h
 import matplotlib
 import numpy as np
 
-from agents.guards import distinct
-from agents.judge import FrozenLikelihood, reading_judge
+from agents.judge import reading_judge
 from agents.learner import FROZEN, THERAPIST, Learner
 from agents.lm.adapters import AdapterSets
 from agents.lm.device import mx
@@ -42,16 +39,12 @@ from agents.prompts import therapist_messages
 from agents.settings import GenerationPart, GrpoPart, OptimizerPart, Settings
 from agents.therapist import speak, spoken
 from agents.training import starting_adapters
+from benchmarks.onlookers import COLUMNS, Look, Onlookers, Scored, authored, cells
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.files import write_whole
-from judges.calibration.referee import Referee
-from judges.likelihood import WithLikelihood
 from judges.offline.embedding import EmbeddingJudge
 from judges.offline.minilm import SentenceEncoder
-from judges.pairs import PAIRS, read_pairs
-from judges.protocol import Exchange, Judge, Judgement
-from judges.screening.screen import Screen, Screened
-from rewards.settings import RewardSettings
+from judges.protocol import Exchange
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -61,7 +54,6 @@ TRAINED_ON, LOOKED_AT = 24, 16  # clients of the training, and lines beside the 
 GROUP = GrpoPart(weight=1.0, temperatures=(0.6, 0.66, 0.72, 0.78, 0.84, 0.9), kl_weight=0.02)
 SPEECH = GenerationPart(max_tokens=32)
 BEST = 10
-OTHERS = (5, 11, 17)  # the other clients are so many further on
 # A judge's own examples, so that the naive one needs no table: client, reply, score. As small as that run's was.
 NAIVE = (
     (
@@ -114,96 +106,20 @@ class NaiveJudge:
         return np.concatenate([r, np.sqrt(c.shape[1]) * c * r], axis=1)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """One reply: what it earned (None where the judge failed), the violations' kinds."""
+def onlookers_of(judge: str, loaded: LoadedModel, sets: AdapterSets) -> Onlookers:
+    """The onlookers of one judge; the naive one has no screen and knows no likelihood."""
+    encoder = SentenceEncoder()
+    embedding = EmbeddingJudge(encoder=encoder)
+    made = Onlookers(reading_judge(embedding, loaded) if judge == "reading" else embedding, loaded, sets, encoder)
+    if judge == "naive":
+        naive = NaiveJudge(encoder)
 
-    client: str
-    reply: str
-    score: float | None
-    violations: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Look:
-    """The policy on clients never trained on, after `step` steps; means over the replies."""
-
-    step: int
-    reward: float  # as in training, points
-    referee: float  # the second judge's, 0 to 10
-    base_logprob: float  # nats a token under the frozen base
-    answers: float  # nats a token that this client's words add, beside other clients'
-    distinct_2: float  # different word pairs over all replies, in [0, 1]
-    alike: float  # mean cosine between replies to different clients: 1 says the same to everybody
-    charged: float  # share of replies with a violation
-    words: float
-    replies: tuple[Scored, ...]
-
-
-class Onlookers:
-    """What rewards the policy, and what only looks on."""
-
-    def __init__(self, judge: str, loaded: LoadedModel, sets: AdapterSets) -> None:
-        self._encoder = SentenceEncoder()
-        self._likelihood = FrozenLikelihood(loaded, sets, FROZEN)
-        self._screen = Screen(self._encoder.vocabulary())
-        self._naive = NaiveJudge(self._encoder) if judge == "naive" else None
-        embedding = EmbeddingJudge(encoder=self._encoder)
-        inner: Judge = reading_judge(embedding, loaded) if judge == "reading" else embedding
-        self._judge: Judge = WithLikelihood(Screened(inner, screen=self._screen), self._likelihood)
-        self._referee = Referee()
-        self._charge = RewardSettings().violation
-        self.accuracy = self._referee.accuracy()
-
-    def scored(self, exchanges: Sequence[Exchange]) -> list[Scored]:
-        """What each reply earns."""
-        if self._naive is not None:
-            earned = self._naive.scores(exchanges).tolist()
+        def scored(exchanges: Sequence[Exchange]) -> list[Scored]:
+            earned = naive.scores(exchanges).tolist()
             return [Scored(e.client, e.therapist, s) for e, s in zip(exchanges, earned, strict=True)]
-        answers = self._judge.judge(exchanges)
-        return [self._earned(e, a) if isinstance(a, Judgement) else Scored(e.client, e.therapist, None)
-                for e, a in zip(exchanges, answers, strict=True)]  # fmt: skip
 
-    def _earned(self, exchange: Exchange, judgement: Judgement) -> Scored:
-        worth = judgement.composite + self._charge * self._screen.weight(judgement.violations)
-        kinds = tuple(violation.kind for violation in judgement.violations)
-        return Scored(exchange.client, exchange.therapist, worth, kinds)
-
-    def look(self, step: int, exchanges: Sequence[Exchange]) -> Look:
-        scored = self.scored(exchanges)
-        replies = [exchange.therapist for exchange in exchanges]
-        vectors = self._encoder.encode(replies).astype(np.float64)
-        cosines = (vectors @ vectors.T)[~np.eye(len(replies), dtype=bool)]
-        kinds = [self._screen(exchange) for exchange in exchanges]
-        return Look(
-            step=step,
-            reward=float(np.mean([one.score for one in scored if one.score is not None])),
-            referee=float(self._referee.scores(replies).mean()),
-            base_logprob=float(np.nanmean(self._likelihood.mean_logprobs(exchanges))),
-            answers=float(np.nanmean(self.answers(exchanges))),
-            distinct_2=distinct(tuple(replies), 2) or 0.0,
-            alike=float(cosines.mean()),
-            charged=float(np.mean([bool(found) for found in kinds])),
-            words=float(np.mean([len(reply.split()) for reply in replies])),
-            replies=tuple(scored),
-        )
-
-    def answers(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        """(n,) nats a token that each reply's own client adds to its likelihood, beside OTHERS of the exchanges."""
-        n = len(exchanges)
-        asked = [
-            Exchange(exchanges[(i + step) % n].client, "", exchanges[i].therapist)
-            for step in (0, *OTHERS)
-            for i in range(n)
-        ]
-        found = self._likelihood.mean_logprobs(asked).reshape(1 + len(OTHERS), n)
-        return found[0] - found[1:].mean(axis=0)
-
-
-def authored(many: int) -> list[Exchange]:
-    """So many decent replies by people, of the held-out pairs."""
-    pairs = read_pairs(PAIRS)
-    return [Exchange(pair.client, "", pair.better) for pair in pairs[:: len(pairs) // many][:many]]
+        made.scored = scored  # type: ignore[method-assign]
+    return made
 
 
 def clients_of(catalog: Catalog, rng: np.random.Generator) -> tuple[list[str], list[str]]:
@@ -239,7 +155,7 @@ def train(judge: str, steps: int, seed: int, seen: Callable[[list[Look], float],
     sets.add(THERAPIST, dict(start))
     sets.activate(THERAPIST)
     learner = Learner(sets, loaded.model, OptimizerPart(learning_rate=1e-4))
-    onlookers = Onlookers(judge, loaded, sets)
+    onlookers = onlookers_of(judge, loaded, sets)
     trained_on, looked_at = clients_of(catalog, np.random.default_rng(seed))
     prompts = {said: prompt(loaded, catalog, said) for said in (*trained_on, *looked_at)}
     looks, rewards = [onlookers.look(-1, authored(len(looked_at)))], []
@@ -270,19 +186,11 @@ def train(judge: str, steps: int, seed: int, seen: Callable[[list[Look], float],
     return looks, onlookers.accuracy
 
 
-HEAD = (
-    "| step | reward | referee | base nats a token | answers | different word pairs | alike | with a violation | words |\n"
-    + "|--:" * 9
-    + "|"
-)
+HEAD = f"| step | {' | '.join(COLUMNS)} |\n" + "|--:" * (1 + len(COLUMNS)) + "|"
 
 
 def line(look: Look) -> str:
-    return (
-        f"| {'authored' if look.step < 0 else look.step} | {look.reward:.2f} | {look.referee:.2f} | {look.base_logprob:.2f} "
-        f"| {look.answers:.2f} | {look.distinct_2:.2f} "
-        f"| {look.alike:.2f} | {look.charged:.0%} | {look.words:.0f} |"
-    )
+    return f"| {'authored' if look.step < 0 else look.step} | {cells(look)}"
 
 
 def best(look: Look) -> str:

@@ -1,0 +1,138 @@
+"""What looks on while a policy is trained, and takes no part: what a reader would ask of its replies, as numbers.
+
+answers = 1/T (log p(reply | client) - mean over three other clients of log p(reply | other))      nats a token, frozen base
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.guards import distinct
+from agents.judge import FrozenLikelihood
+from agents.learner import FROZEN
+from agents.lm.adapters import AdapterSets
+from agents.lm.models import LoadedModel
+from judges.calibration.referee import Referee
+from judges.likelihood import WithLikelihood
+from judges.offline.minilm import SentenceEncoder
+from judges.pairs import PAIRS, read_pairs
+from judges.protocol import Exchange, Judge, Judgement
+from judges.screening.screen import Screen, Screened
+from rewards.settings import RewardSettings
+
+OTHERS = (5, 11, 17)  # the other clients are so many further on
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One reply: what it earned (None where the judge failed), the violations' kinds."""
+
+    client: str
+    reply: str
+    score: float | None
+    violations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """A policy on clients never trained on; means over the replies, and each reply's numbers for who compares them."""
+
+    step: int
+    reward: float  # as in training, points
+    referee: float  # the second judge's, 0 to 10
+    base_logprob: float  # nats a token under the frozen base
+    answers: float  # nats a token that this client's words add, beside other clients'
+    distinct_2: float  # different word pairs over all replies, in [0, 1]
+    alike: float  # mean cosine between replies to different clients: 1 says the same to everybody
+    charged: float  # share of replies with a violation
+    words: float
+    replies: tuple[Scored, ...]
+    each: dict[str, list[float]]  # reward (nan where unscored), referee, answers, charged of each reply
+
+
+class Onlookers:
+    """The judge that rewards, with its screen and the frozen base's likelihood; and the referee, who never does.
+
+    base: the adapter set of `sets` whose likelihood is asked for.
+    """
+
+    def __init__(
+        self, judge: Judge, loaded: LoadedModel, sets: AdapterSets, encoder: SentenceEncoder, base: str = FROZEN
+    ) -> None:
+        self._encoder = encoder
+        self._likelihood = FrozenLikelihood(loaded, sets, base)
+        self._screen = Screen(encoder.vocabulary())
+        self._judge: Judge = WithLikelihood(Screened(judge, screen=self._screen), self._likelihood)
+        self._referee = Referee()
+        self._charge = RewardSettings().violation
+        self.accuracy = self._referee.accuracy()
+
+    def scored(self, exchanges: Sequence[Exchange]) -> list[Scored]:
+        """What each reply earns: the mean of the twelve scores, less what violations cost."""
+        return [
+            self._earned(e, a) if isinstance(a, Judgement) else Scored(e.client, e.therapist, None)
+            for e, a in zip(exchanges, self._judge.judge(exchanges), strict=True)
+        ]
+
+    def _earned(self, exchange: Exchange, judgement: Judgement) -> Scored:
+        worth = judgement.composite + self._charge * self._screen.weight(judgement.violations)
+        kinds = tuple(violation.kind for violation in judgement.violations)
+        return Scored(exchange.client, exchange.therapist, worth, kinds)
+
+    def look(self, step: int, exchanges: Sequence[Exchange]) -> Look:
+        """All of it, for replies that stand in an order in which neighbours have different clients."""
+        scored = self.scored(exchanges)
+        replies = [exchange.therapist for exchange in exchanges]
+        vectors = self._encoder.encode(replies).astype(np.float64)
+        others = np.array([[a.client != b.client for b in exchanges] for a in exchanges])
+        each = {
+            "reward": [float("nan") if one.score is None else one.score for one in scored],
+            "referee": self._referee.scores(replies).astype(float).tolist(),
+            "answers": self.answers(exchanges).tolist(),
+            "charged": [float(bool(self._screen(exchange))) for exchange in exchanges],
+        }
+        return Look(
+            step=step,
+            reward=float(np.nanmean(each["reward"])),
+            referee=float(np.mean(each["referee"])),
+            base_logprob=float(np.nanmean(self._likelihood.mean_logprobs(exchanges))),
+            answers=float(np.nanmean(each["answers"])),
+            distinct_2=distinct(replies, 2) or 0.0,
+            alike=float((vectors @ vectors.T)[others].mean()),
+            charged=float(np.mean(each["charged"])),
+            words=float(np.mean([len(reply.split()) for reply in replies])),
+            replies=tuple(scored),
+            each=each,
+        )
+
+    def answers(self, exchanges: Sequence[Exchange]) -> np.ndarray:
+        """(n,) nats a token that each reply's own client adds to its likelihood, beside OTHERS of the exchanges."""
+        n = len(exchanges)
+        asked = [
+            Exchange(exchanges[(i + step) % n].client, "", exchanges[i].therapist)
+            for step in (0, *OTHERS)
+            for i in range(n)
+        ]
+        found = self._likelihood.mean_logprobs(asked).reshape(1 + len(OTHERS), n)
+        difference: np.ndarray = found[0] - found[1:].mean(axis=0)
+        return difference
+
+
+def authored(many: int) -> list[Exchange]:
+    """So many decent replies by people, of the held-out pairs."""
+    pairs = read_pairs(PAIRS)
+    return [Exchange(pair.client, "", pair.better) for pair in pairs[:: len(pairs) // many][:many]]
+
+
+COLUMNS = (
+    "reward", "referee", "base nats a token", "answers", "different word pairs", "alike", "with a violation", "words"
+)  # fmt: skip
+
+
+def cells(look: Look) -> str:
+    """A row of a table with COLUMNS."""
+    return (
+        f"{look.reward:.2f} | {look.referee:.2f} | {look.base_logprob:.2f} | {look.answers:.2f} | {look.distinct_2:.2f} "
+        f"| {look.alike:.2f} | {look.charged:.0%} | {look.words:.0f} |"
+    )
