@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,11 +138,21 @@ class Learner:
         return self._step(loss, settings.weight * modifier)[0]
 
     def grpo_step(
-        self, prompt: list[int], candidates: list[list[int]], scores: list[float], settings: GrpoPart
+        self,
+        prompt: list[int],
+        candidates: list[list[int]],
+        scores: list[float],
+        settings: GrpoPart,
+        barred: Sequence[bool] = (),
     ) -> GrpoReport:
-        """Toward the better candidates of one group; the reference is evaluated before the step, on the same lower states."""
+        """Toward the better candidates of one group; the reference is evaluated before the step, on the same lower states.
+
+        barred: candidates that are never preferred, whatever the others are: A_k <- min(A_k, 0).
+        """
         s, lower = settings, record_lower(self.model, prompt, candidates, self.first_layer)
         advantages = group_advantages(mx.array(scores), divide=s.advantage == "z-score")
+        if any(barred):
+            advantages = mx.where(mx.array(barred), mx.minimum(advantages, 0.0), advantages)
         reference = self._reference(prompt, candidates, lower)
         spoken: list[mx.array] = []  # log-probabilities of the policy that spoke
 

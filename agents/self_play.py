@@ -55,7 +55,7 @@ class Stopwatch:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-GRAVE = 0.25  # share of the full charge from which a correction is never preferred: a lexicon's guess costs less
+GRAVE = 0.25  # share of the full charge from which a reply is never preferred: a lexicon's guess costs less
 
 
 class TurnUnjudged(RuntimeError):
@@ -108,7 +108,9 @@ def play_turn(
     if grpo_skipped is None:
         scores = [_score(found, settings.grpo.score) for found in judged]
         with learner.sets.role(THERAPIST), watch("grpo step"):
-            grpo = learner.grpo_step(prompt.tokens, [c.response for c in candidates], scores, settings.grpo)
+            said = [candidate.response for candidate in candidates]
+            barred = [breaks_frame(found, settings) for found in judged]
+            grpo = learner.grpo_step(prompt.tokens, said, scores, settings.grpo, barred)
     else:
         for _ in range(settings.grpo.iterations):
             learner.idle_step()
@@ -146,11 +148,16 @@ def why_no_rlaif(
         return "the correction is the reply"
     if isinstance(judged, JudgeFailure):
         return f"the correction has no score: {judged.reason}"
-    if float(judged.parts.violations[0]) < GRAVE * settings.reward.violation:
+    if breaks_frame(judged, settings):
         return f"the correction breaks the frame: {', '.join(found.kind for found in judged.judgement.violations)}"
     if settings.rlaif.only_if_better and _score(judged, "composite") <= _score(outcome, "composite"):
         return "the correction is not better"
     return None
+
+
+def breaks_frame(found: Outcome | JudgeFailure, settings: Settings) -> bool:
+    """Whether the screen is sure that a reply is garbled, empty or breaks the frame: it is never preferred to anything."""
+    return isinstance(found, Outcome) and float(found.parts.violations[0]) < GRAVE * settings.reward.violation
 
 
 def why_no_grpo(

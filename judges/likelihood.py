@@ -26,7 +26,10 @@ class Likelihood(Protocol):
     """A frozen model's view of how likely a reply is."""
 
     def mean_logprobs(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        """(n,) mean log-probability of a token of each reply after the client's words, nats; NaN for a reply of no tokens."""
+        """(n,) mean log-probability of a token of each reply after the client's words, nats; NaN for a reply of no tokens.
+
+        Raises FloatingPointError where the model's output is no number.
+        """
 
 
 class WithLikelihood:
@@ -43,11 +46,19 @@ class WithLikelihood:
         """The judge's answers, in order; a JudgeFailure for each where the model's output is broken."""
         if not exchanges:
             return []
+        found = self._found(exchanges)
+        asked = [exchange for exchange, L in zip(exchanges, found, strict=True) if not isinstance(L, JudgeFailure)]
+        answers = iter(self.judging.judge(asked) if asked else [])
+        return [L if isinstance(L, JudgeFailure) else self._noted(next(answers), L) for L in found]
+
+    def _found(self, exchanges: Sequence[Exchange]) -> list[float | JudgeFailure]:
+        """Each reply's likelihood. Where those of a call are broken, each is asked alone: one bad reply fails no other."""
         try:
-            found = self._likelihood.mean_logprobs(exchanges)
+            return [float(L) for L in self._likelihood.mean_logprobs(exchanges)]
         except FloatingPointError as error:
-            return [JudgeFailure(f"the base's likelihood cannot be had: {error}") for _ in exchanges]
-        return [self._noted(answer, L) for answer, L in zip(self.judging.judge(exchanges), found, strict=True)]
+            if len(exchanges) == 1:
+                return [JudgeFailure(f"the base's likelihood cannot be had: {error}")]
+            return [one for exchange in exchanges for one in self._found([exchange])]
 
     def _noted(self, answer: Judgement | JudgeFailure, mean_logprob: float) -> Judgement | JudgeFailure:
         if isinstance(answer, JudgeFailure) or not mean_logprob < self._least:

@@ -134,3 +134,31 @@ def test_the_first_step_of_adam_has_the_size_of_the_learning_rate() -> None:
     found.rlaif_step(PROMPT, CANDIDATES[0], CANDIDATES[1], 1.0, RlaifPart())
     largest = max(np.abs(np.array(array) - before[name]).max() for name, array in found.sets.get(THERAPIST).items())
     assert largest == pytest.approx(1e-3, rel=0.05)
+
+
+def test_a_barred_candidate_is_never_preferred_whatever_the_others_are() -> None:
+    found = learner()
+    report = found.grpo_step(PROMPT, CANDIDATES, [9.0, 3.0, 4.0, 4.0], GrpoPart(), [True, False, False, False])
+    plain = learner().grpo_step(PROMPT, CANDIDATES, [9.0, 3.0, 4.0, 4.0], GrpoPart())
+    assert plain.advantages[0] > 1.0
+    assert report.advantages[0] == 0.0
+    assert report.advantages[1:] == plain.advantages[1:]
+    worst = learner().grpo_step(PROMPT, CANDIDATES, [1.0, 3.0, 4.0, 4.0], GrpoPart(), [True, False, False, False])
+    assert worst.advantages[0] < -1.0
+
+
+def test_several_steps_on_one_group_move_further_and_clipped_ones_stop() -> None:
+    scores = [6.0, 3.0, 7.0, 1.0]
+    moved = {}
+    for name, told in {
+        "one": GrpoPart(kl_weight=0.0),
+        "four": GrpoPart(kl_weight=0.0, iterations=4),
+        "clipped": GrpoPart(kl_weight=0.0, iterations=4, clip_ratio=(1e-6, 1e-6)),
+    }.items():
+        found = learner()
+        report = found.grpo_step(PROMPT, CANDIDATES, scores, told)
+        assert report.kl == 0.0  # before the first step the policy is the reference
+        assert report.entropy > 0.0
+        start, now = found.sets.get(FROZEN), found.sets.get(THERAPIST)
+        moved[name] = sum(float(((now[n] - start[n]) ** 2).sum()) for n in now)
+    assert moved["one"] < moved["clipped"] < moved["four"]

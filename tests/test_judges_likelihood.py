@@ -38,6 +38,25 @@ def test_only_what_is_too_unlikely_is_reported() -> None:
     assert judge.name == "scripted+likelihood"
 
 
+class OneBreaks:
+    """A model whose output is no number for one reply, and so for every call that this reply is in."""
+
+    def mean_logprobs(self, exchanges: Sequence[Exchange]) -> np.ndarray:
+        if any(exchange.therapist == "xq zz" for exchange in exchanges):
+            raise FloatingPointError("found NaN")
+        return np.full(len(exchanges), LEAST)
+
+
+def test_one_broken_likelihood_fails_no_other_reply() -> None:
+    first, second, third, fourth = WithLikelihood(Scripted(), OneBreaks()).judge(EXCHANGES)
+    assert isinstance(first, Judgement)
+    assert isinstance(second, JudgeFailure)
+    assert "found NaN" in second.reason
+    assert isinstance(third, Judgement)
+    assert isinstance(fourth, JudgeFailure)  # the judge's own
+    assert fourth.reason == "no"
+
+
 def test_the_clients_words_are_filled_once() -> None:
     text = likelihood_prompt(EXCHANGES[0])
     assert text.endswith("I am {client} tired.\n")
