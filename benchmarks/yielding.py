@@ -95,7 +95,8 @@ HEAD = (
 def line(name: str, courses: list[Course]) -> str:
     by = [np.mean([c.opened is not None and c.opened <= turn for c in courses]) for turn in (4, 8, 10**6)]
     means = [np.mean([getattr(c, what) for c in courses]) for what in ("composite", "alliance", "coiling", "left")]
-    return f"| {name} | {means[0]:.2f} | {by[0]:.0%} | {by[1]:.0%} | {by[2]:.0%} | {means[1]:+.3f} | {means[2]:+.3f} | {means[3]:.0%} |"
+    opened = " | ".join(f"{share:.0%}" for share in by)
+    return f"| {name} | {means[0]:.2f} | {opened} | {means[1]:+.3f} | {means[2]:+.3f} | {means[3]:.0%} |"
 
 
 def main() -> None:
