@@ -123,7 +123,8 @@ def main() -> None:
     if asked.write:
         text = (
             "# How fast the client yields\n\nMade by `benchmarks/yielding.py`, whose first lines say who the therapists are: "
-            f"{asked.clients} clients, {asked.turns} turns; alliance and coiling as change over the session (coiling: lower is better).\n\n"
+            f"{asked.clients} clients, {asked.turns} turns; alliance and coiling as change over the session (coiling: lower is "
+            "better).\n\n"
         )
         write_whole(DOCS / "yielding.md", (text + "\n".join([HEAD, *lines]) + "\n").encode())
 
