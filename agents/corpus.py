@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agents.learner import Batch
-from agents.lm.five_tuple import Session, SessionFileError, read_sessions
+from agents.lm.five_tuple import FORWARD, REVERSE, UHD, Session, SessionFileError, read_sessions
 from agents.lm.generate import chat_tokens, without_special
 from agents.prompts import Messages, therapist_messages
 from client_graph.catalog import Catalog
@@ -111,12 +111,12 @@ def curriculum(turn: int, turns: int, longest: int) -> Iterator[View]:
 
     A window of odd length k runs forward, T - k + 1 ... T; one of even length backward, T + k - 1 ... T (paper 2096-2099).
     """
-    yield View(turn, tuple(range(turn)), "[UHD: SESSION]")
+    yield View(turn, tuple(range(turn)), UHD)
     for k in range(1, longest + 1):
         if k % 2 == 1 and turn - k + 1 >= 0:
-            yield View(turn, tuple(range(turn - k + 1, turn)), "[ADWC: FORWARD TEMPORAL ORDER]")
+            yield View(turn, tuple(range(turn - k + 1, turn)), FORWARD)
         if k % 2 == 0 and turn + k - 1 < turns:
-            yield View(turn, tuple(range(turn + k - 1, turn, -1)), "[ADWC: REVERSE TEMPORAL ORDER]")
+            yield View(turn, tuple(range(turn + k - 1, turn, -1)), REVERSE)
 
 
 class Chat:

@@ -33,6 +33,9 @@ School = Literal[
 ]  # fmt: skip
 """Ten schools of psychotherapy; the paper's own list of ontologies is not printed."""
 
+UHD, FORWARD, REVERSE = "[UHD: SESSION]", "[ADWC: FORWARD TEMPORAL ORDER]", "[ADWC: REVERSE TEMPORAL ORDER]"
+"""The first line of a sample: an expanding prefix, or a window in one direction of time (paper 2099-2105)."""
+
 
 def _not_blank(text: str) -> str:
     if not text.strip():
