@@ -8,7 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.nn as nn
 from mlx_lm.utils import dequantize_model, hf_repo_to_path
@@ -20,7 +20,7 @@ from agents.lm.embedded import NAME, ModelUnavailable, embedded_folder
 from agents.lm.files import sha256_file
 from agents.lm.lora import flatten
 
-__all__ = ["LoadedModel", "ModelUnavailable", "load_model", "weights_hash"]
+__all__ = ["LoadedModel", "ModelUnavailable", "OpenedModel", "load_model", "open_model", "weights_hash"]
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _hashes: dict[tuple[str, int, int], str] = {}
@@ -42,22 +42,37 @@ class LoadedModel:
     folder: Path | None = None
 
 
+class OpenedModel(NamedTuple):
+    """A model folder as mlx-lm opens it: its own dtype, quantised weights as they are; config: its config.json."""
+
+    model: nn.Module
+    tokenizer: Any
+    config: dict[str, Any]
+    folder: Path
+
+
 def load_model(name: str, *, cache: Path | None = None) -> LoadedModel:
     """Load `name`: "smollm2", a model folder, or a hub name ("owner/model"). Raises ModelUnavailable.
 
     A folder that exists, or a name that looks like a path ("./x", "/x", "~/x"), never tries the network.
     cache: see `embedded_folder`.
     """
+    opened = open_model(name, cache=cache)
+    return LoadedModel(_ready(opened.model), opened.tokenizer, name, files_hash(opened.folder), opened.folder)
+
+
+def open_model(name: str, *, cache: Path | None = None) -> OpenedModel:
+    """As `load_model`, but nothing is expanded, cast or frozen: for what is to be written again."""
     folder = _folder(name, cache)
     try:
-        model, tokenizer, *_ = mlx_lm_load(str(folder))
+        opened: Any = mlx_lm_load(str(folder), return_config=True)
         folder = folder if folder.is_dir() else hf_repo_to_path(name)
     except Exception as error:  # whatever mlx-lm, transformers or the hub raise, the user needs one sentence
         raise ModelUnavailable(
             f'model {name!r} could not be loaded ({type(error).__name__}: {error}); expected "{NAME}", a folder in '
             "mlx-lm's format, or a hub name. Try `mlx_lm.convert` for a model in another format."
         ) from error
-    return LoadedModel(_ready(model), tokenizer, name, files_hash(folder), folder)
+    return OpenedModel(*opened, folder)
 
 
 def _folder(name: str, cache: Path | None) -> Path:
