@@ -72,7 +72,8 @@ def open_model(name: str, *, cache: Path | None = None) -> OpenedModel:
             f'model {name!r} could not be loaded ({type(error).__name__}: {error}); expected "{NAME}", a folder in '
             "mlx-lm's format, or a hub name. Try `mlx_lm.convert` for a model in another format."
         ) from error
-    return OpenedModel(*opened, folder)
+    model, tokenizer, config = opened
+    return OpenedModel(model, tokenizer, config, folder)
 
 
 def _folder(name: str, cache: Path | None) -> Path:
