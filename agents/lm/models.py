@@ -16,11 +16,12 @@ from mlx_lm.utils import load as mlx_lm_load
 
 from agents.lm.adapters import tree_hash
 from agents.lm.device import default_dtype, mx, on_cpu
+from agents.lm.embedded import HUB_NAME as EMBEDDED_HUB_NAME
 from agents.lm.embedded import NAME, ModelUnavailable, embedded_folder
 from agents.lm.files import sha256_file
 from agents.lm.lora import flatten
 
-__all__ = ["LoadedModel", "ModelUnavailable", "OpenedModel", "load_model", "open_model", "weights_hash"]
+__all__ = ["LoadedModel", "ModelUnavailable", "OpenedModel", "hub_name", "load_model", "open_model", "weights_hash"]
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _hashes: dict[tuple[str, int, int], str] = {}
@@ -90,6 +91,13 @@ def _folder(name: str, cache: Path | None) -> Path:
             "hub name like owner/model. Check the spelling."
         )
     return Path(name)
+
+
+def hub_name(name: str) -> str | None:
+    """What `name` is called on the hub, as far as the name tells; None for a folder."""
+    if name == NAME:
+        return EMBEDDED_HUB_NAME
+    return name if HUB_NAME.fullmatch(name) and not Path(name).exists() else None
 
 
 def _expect_model(path: Path) -> None:
