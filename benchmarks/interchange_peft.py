@@ -55,7 +55,7 @@ BASES: dict[str, dict[str, Any]] = {
     "glm4_moe_lite": GLM
     | {
         "num_key_value_heads": 4, "kv_lora_rank": 16, "q_lora_rank": 24, "qk_rope_head_dim": 8, "qk_nope_head_dim": 16,
-        "v_head_dim": 16,
+        "v_head_dim": 16, "rms_norm_eps": 1e-6,  # transformers has this in the two inner norms whatever the config says
     },
 }  # fmt: skip
 

@@ -276,3 +276,26 @@ def test_settings_that_are_not_the_default_are_told(tmp_path: Path) -> None:
     assert "client.stance" not in text
     assert "an adapter in a folder called old" in text
     assert "/home" not in text
+
+
+@pytest.mark.real
+def test_a_run_that_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.lm.models.load_model", lambda name: fakes.tiny_llama(layers=3))
+    (tmp_path / "run.toml").write_text(
+        f'[run]\nfolder = "{tmp_path / "runs"}"\nsessions = 1\n[environment]\nmax_turns = 2\nclient = "authored"\n'
+        "[lora]\nattention_rank = 2\nmlp_rank = 1\n[generation]\nmax_tokens = 6\nbeliefs_shown = 0\n"
+    )
+    assert icarus("train", "--config", tmp_path / "run.toml") == 0
+    run = next((tmp_path / "runs").iterdir())
+    _, text = card_of(run, tmp_path / "out")
+    summary = json.loads((run / "summary.json").read_text("utf-8"))
+    for part in (
+        f"| turns | {summary['turns']} |",
+        summary["tables_hash"],
+        "8 held-out client lines",
+        "RLAIF ",
+        "| judge spent | nothing |",
+    ):
+        assert part in text, part  # fmt: skip
+    assert "unknown" not in text.lower()
+    assert str(tmp_path) not in text
