@@ -10,7 +10,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from agents.cli_adapter import add_adapter
 from agents.cli_calibrate import add_calibrate
+from agents.cli_chat import add_chat
 from agents.cli_judge import add_judge
 from agents.cli_mine import add_mine
 from agents.cli_play import add_play, add_replay
@@ -71,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check_catalog)
     add_play(commands)
     add_replay(commands)
+    add_chat(commands)
+    add_adapter(commands)
     add_judge(commands)
     add_calibrate(commands)
     add_mine(commands)
@@ -295,6 +299,7 @@ def _is_expected(error: Exception) -> bool:
         ("envs.types", "ClientFailed"),
         ("agents.lm.embedded", "ModelUnavailable"),
         ("agents.lm.adapters", "AdapterMismatch"),
+        ("agents.lm.interchange", "InterchangeError"),
         ("agents.lm.architecture", "UnknownArchitecture"),
         ("agents.lm.files", "BrokenFolder"),
         ("agents.lm.five_tuple", "SessionFileError"),

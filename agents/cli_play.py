@@ -21,7 +21,7 @@ def add_play(commands: Any) -> None:
         description="A session with a simulated client, offline by default. Research software; not for clinical use.",
         epilog="While playing: /help. The client and the judge are programs; a score is no measure of a person.",
     )
-    play.add_argument("--seed", type=_seed, help="the same seed, the same client; none: drawn, and printed")
+    play.add_argument("--seed", type=non_negative, help="the same seed, the same client; none: drawn, and printed")
     play.add_argument("--stage", type=int, choices=(1, 2, 3, 4), help="stage of treatment; none: drawn")
     play.add_argument("--strategy", help="attachment strategy, such as A3 or B2; none: drawn")
     play.add_argument("--concern", help="what brings the client, such as grief_after_loss; none: drawn")
@@ -73,7 +73,7 @@ def run_play(asked: argparse.Namespace) -> int:
             game.resume(saved)
         else:
             wishes = {"strategy": asked.strategy, "concern": asked.concern}
-            seed = _drawn_seed() if asked.seed is None else asked.seed
+            seed = drawn_seed() if asked.seed is None else asked.seed
             game.begin(seed, {name: wish for name, wish in wishes.items() if wish is not None})
             console.print(f"seed {seed} (--seed {seed} meets this client again)", style="dim", highlight=False)
     except TableError:
@@ -126,14 +126,14 @@ def _refused(why: str) -> Exception:
     return SettingsError(why)
 
 
-def _seed(text: str) -> int:
+def non_negative(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"found {value}; expected 0 or more")
     return value
 
 
-def _drawn_seed() -> int:
+def drawn_seed() -> int:
     from numpy.random import SeedSequence
 
     return int(SeedSequence().generate_state(1)[0])

@@ -137,6 +137,17 @@ def corpus_table(summary: dict[str, Any]) -> Table:
     return table
 
 
+# What is printed of a probe: label -> its field.
+MEASURES = {
+    "training judge, mean of the twelve (0-10)": "composite",
+    "kind minus harsh": "kind_harsh_gap",
+    "log-probability a token before training": "base_logprob",
+    "different word pairs (0-1)": "distinct_2",
+    "words a reply": "words",
+    "replies that stop by themselves (0-1)": "finished",
+}
+
+
 def closing_table(summary: dict[str, Any]) -> Table:
     """Held-out clients before and after. The judge's score is the one that was trained on; the others no judge made."""
     table = Table(
@@ -144,20 +155,13 @@ def closing_table(summary: dict[str, Any]) -> Table:
     )
     for column in ("", "before", "after"):
         table.add_column(column, justify="left" if not column else "right")
-    rows = {
-        "training judge, mean of the twelve (0-10)": "composite",
-        "kind minus harsh": "kind_harsh_gap",
-        "log-probability a token before training": "base_logprob",
-        "different word pairs (0-1)": "distinct_2",
-        "words a reply": "words",
-        "replies that stop by themselves (0-1)": "finished",
-    }
-    for label, name in rows.items():
-        table.add_row(label, *(_number(summary[when][name]) for when in ("before", "after")))
+    for label, name in MEASURES.items():
+        table.add_row(label, *(measured(summary[when][name]) for when in ("before", "after")))
     if spent := summary["spending"]:
         table.caption = f"the judge has spent: {Spending.of(spent)}"
     return table
 
 
-def _number(value: float | None) -> str:
+def measured(value: float | None) -> str:
+    """A measure as it is printed."""
     return "none" if value is None else f"{value:.3f}"

@@ -21,6 +21,17 @@ CHECKPOINTS = "checkpoints"
 EVENTS = "events"
 
 
+def adapter_folder(path: Path) -> Path:
+    """Where the adapter of a run lies; a path that is no run is an adapter's folder itself."""
+    return path / ADAPTERS if (path / SETTINGS).is_file() else path
+
+
+def settings_file(path: Path) -> Path | None:
+    """The settings that a run, or the run whose adapter this is, was told; None for an adapter that lies by itself."""
+    run = path.absolute().parent if path.name == ADAPTERS else path
+    return run / SETTINGS if (run / SETTINGS).is_file() else None
+
+
 class RunFolderError(RuntimeError):
     """A run folder that cannot be used: somebody writes in it, or it holds nothing to go on from."""
 

