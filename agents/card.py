@@ -20,8 +20,12 @@ from judges.api.ledger import Spending
 
 UNKNOWN = "unknown"
 _NOT_ENDED = "Unknown: the run had not ended when this card was written, so it has no summary.json."
-_SECTIONS = ("run", "model", "lora", "environment", "generation", "rlaif", "grpo", "optimizer")
-_LEFT_OUT = {"run.folder", "run.name", "model.adapter", "environment.catalog", "environment.anthropic"}
+_SECTIONS = (
+    "run", "model", "lora", "environment", "generation", "corpus", "sft", "dpo", "rlaif", "grpo", "optimizer", "guards"
+)  # fmt: skip
+_LEFT_OUT = {
+    "run.folder", "run.name", "model.adapter", "environment.catalog", "environment.anthropic", "corpus.sessions"
+}  # fmt: skip
 _WORSE = {
     "composite": "the judge's score of held-out replies fell",
     "base_logprob": "what it says is less likely under the base that it came from",
@@ -82,11 +86,22 @@ def _commands(settings: Settings, base: str | None, no_peft: str | None) -> Iter
 
 
 def _steps(settings: Settings) -> Iterator[str]:
+    if settings.sft.epochs > 0:
+        yield f"fine-tuning on what the therapists of sessions said ({_times(settings.sft.epochs)} through them)"
+    if settings.run.method in ("A", "B"):
+        views = "in their sessions" if settings.run.method == "A" else "in every view of the curriculum"
+        yield f"direct preference optimisation on pairs of replies {views} ({_times(settings.dpo.epochs)} through them)"
+    if settings.run.method != "C":
+        return
     if settings.rlaif.weight > 0:
         yield f"an RLAIF step toward a reply corrected after the judge's feedback (weight {settings.rlaif.weight:g})"
     if settings.grpo.weight > 0:
         count = len(settings.grpo.temperatures)
         yield f"a GRPO step over {count} candidates scored from one state of the client (weight {settings.grpo.weight:g})"
+
+
+def _times(epochs: int) -> str:
+    return "once" if epochs == 1 else f"{epochs} times"
 
 
 def _facts(settings: Settings, summary: dict[str, Any] | None, adapter: Adapter) -> dict[str, str]:
@@ -111,6 +126,18 @@ def _facts(settings: Settings, summary: dict[str, Any] | None, adapter: Adapter)
 
 
 def _done(summary: dict[str, Any]) -> dict[str, str]:
+    if summary["method"] != "C":
+        learned, held_out = summary["learned_from"], summary["held_out"]
+        first, last = summary["looks"][0], summary["looks"][-1]
+        seen = ", ".join(f"{name} {first[name]:.3f} to {last[name]:.3f}" for name in last if name != "step")
+        return {
+            "learned from": f"{learned['examples']} replies or pairs of {learned['sessions']} sessions",
+            f"on {held_out['sessions']} sessions held out": seen or "none was held out",
+            "steps taken": f"{summary['applied']} of {summary['steps']}",
+            "adapter moved by": f"{summary['adapter_change']:.4g} (Euclidean)",
+            "device": summary["device"],
+            "sessions": f"SHA-256 {summary['corpus_hash']}",
+        }
     endings = Counter(session["ending"].replace("_", " ") for session in summary["sessions"])
     spent = summary["spending"]
     return {
@@ -133,6 +160,8 @@ def _base(settings: Settings) -> str:
 
 
 def _begun_with(settings: Settings) -> str:
+    if settings.sft.epochs > 0 and settings.run.method != "sft":
+        return "adapters that this run fine-tuned first"
     if settings.model.adapter is None:
         return "the base"
     return f"an adapter in a folder called {Path(settings.model.adapter).name}; what made it is not known to this run"

@@ -58,6 +58,7 @@ def a_summary(**changes: Any) -> dict[str, Any]:
     after = probe | {"composite": 3.5, "distinct_2": 0.625, "kind_harsh_gap": None, "unscored": 1, "replies": lines}
     sessions = [{"ending": "turn_limit"}, {"ending": "left"}, {"ending": "turn_limit"}]
     told = {
+        "method": "C",
         "turns": 41,
         "sessions": sessions,
         "unfinished_sessions": 0,
@@ -299,3 +300,20 @@ def test_a_run_that_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         assert part in text, part  # fmt: skip
     assert "unknown" not in text.lower()
     assert str(tmp_path) not in text
+
+
+def test_a_card_of_a_fine_tuned_adapter_tells_the_sessions(tmp_path: Path) -> None:
+    import json
+
+    from test_agents_corpus_trainer import run, told
+
+    from agents.card import model_card
+    from agents.lm.interchange import read_adapter
+
+    made = run(told(tmp_path))
+    summary = json.loads((made.folder / "summary.json").read_text())
+    card = model_card(made.settings, summary, read_adapter(made.folder / "adapters"), "owner/base", None)
+    assert "By fine-tuning on what the therapists of sessions said (3 times through them)." in card
+    assert "on 1 sessions held out" in card
+    assert f"{summary['looks'][0]['loss']:.3f} to {summary['looks'][-1]['loss']:.3f}" in card
+    assert str(tmp_path) not in card
