@@ -7,6 +7,7 @@ names another reply: the better of the two is chosen.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ SHIPPED = CONFIGS / "sessions"
 STANCE_OF = {"A": 0, "B": 1, "C": 2, "D": 2}
 """The stance that fits a phase where a session names phases; its first three turns build rapport (paper 414)."""
 SETTLING = 3
+_TOLD = re.compile(r"\([^()]*\)")
 
 
 class View(NamedTuple):
@@ -145,13 +147,14 @@ class Chat:
         """As in self-play; a view of the curriculum says what it is in the system message, with the session's header."""
         phases, at = session.session_phases, view.turn
         observation = {
-            "client": session.turns[at].client_utterance,
+            "client": heard(session.turns[at].client_utterance),
             "stage": session.treatment_stage,
             "stance": 0 if phases is None or at < SETTLING else STANCE_OF[phases[at]],
             "beliefs": self._catalog.start[0],
         }
         history = tuple(
-            Turn(session.turns[i].client_utterance, "", session.turns[i].therapist_utterance) for i in view.before
+            Turn(heard(session.turns[i].client_utterance), "", heard(session.turns[i].therapist_utterance))
+            for i in view.before
         )
         remembered = len(history) if view.marker else self._remembered
         told, *rest = therapist_messages(observation, history, self._catalog, remembered, 0)
@@ -161,7 +164,7 @@ class Chat:
         return [told, *rest]
 
     def _reply(self, words: str) -> list[int]:
-        plain = without_special(words, self._tokenizer)
+        plain = without_special(heard(words), self._tokenizer)
         return [*self._tokenizer.encode(plain, add_special_tokens=False), self._stop]
 
 
@@ -191,6 +194,11 @@ def batch(examples: Sequence[Example]) -> Batch:
         [r + s for r, s in zip(rest, said, strict=True)],
         [len(r) for r in rest],
     )
+
+
+def heard(words: str) -> str:
+    """What can be heard of a line: without what is told in brackets, "(A long pause.)"; the line itself where nothing else is."""
+    return " ".join(_TOLD.sub(" ", words).split()) or words
 
 
 def _stop_token(tokenizer: Any) -> int:

@@ -152,7 +152,7 @@ class Learner:
         s, lower = settings, record_lower(self.model, prompt, candidates, self.first_layer)
         advantages = group_advantages(mx.array(scores), divide=s.advantage == "z-score")
         if any(barred):
-            advantages = mx.where(mx.array(barred), mx.minimum(advantages, 0.0), advantages)
+            advantages = mx.where(mx.array(list(barred)), mx.minimum(advantages, 0.0), advantages)
         reference = self._reference(prompt, candidates, lower)
         spoken: list[mx.array] = []  # log-probabilities of the policy that spoke
 
@@ -242,9 +242,9 @@ class Learner:
         `loss` returns what is learned from and numbers beside it, which come back as the second result.
         """
         (value, beside), gradients = nn.value_and_grad(self.model, loss)()
-        report = self._apply(value, tree_map(lambda g: scale * g, gradients), weight)
-        mx.eval(beside)
-        return report, beside
+        scaled = tree_map(lambda g: scale * g, gradients)
+        mx.eval(value, beside, scaled)  # at once, or what `beside` needs would be kept through the step
+        return self._apply(value, scaled, weight), beside
 
     def _apply(self, value: mx.array, gradients: Any, weight: float) -> StepReport:
         """g <- mean over ranks;  g <- g · min(1, clip / ‖g‖);  Adam.
@@ -255,22 +255,23 @@ class Learner:
         mean, weights = self.ranks.mean({"gradients": gradients, "loss": value}, weight)
         if weights == 0.0:
             return StepReport(0.0, 0.0, dict.fromkeys(KINDS, 0.0), False)
-        scaled, value = mean["gradients"], mean["loss"]
+        scaled, seen = mean["gradients"], mean["loss"]
         flat = dict(tree_flatten(scaled))
         squares = {name: g.astype(mx.float32).square().sum() for name, g in flat.items()}
-        mx.eval(value, squares)
+        mx.eval(seen, squares)
+        loss = float(seen)
         by_kind = dict.fromkeys(KINDS, 0.0)
         for name, square in squares.items():
             by_kind[_kind(name)] = by_kind.get(_kind(name), 0.0) + square.item()
         norm = math.sqrt(sum(by_kind.values()))
         norms = {kind: math.sqrt(square) for kind, square in by_kind.items()}
-        if not (math.isfinite(norm) and math.isfinite(value.item())):
-            return self._refused(value.item(), norm, norms)
+        if not (math.isfinite(norm) and math.isfinite(loss)):
+            return self._refused(loss, norm, norms)
         self.bad_in_a_row = 0
         shrink = min(1.0, self.settings.clip_norm / norm) if norm > 0.0 else 1.0
         self.optimizer.update(self.model, tree_map(lambda g: shrink * g, scaled))
         mx.eval(self.model.trainable_parameters(), self.optimizer.state)
-        return StepReport(value.item(), norm, norms, norm > 0.0)
+        return StepReport(loss, norm, norms, norm > 0.0)
 
     def _refused(self, loss: float, norm: float, norms: dict[str, float]) -> StepReport:
         self.bad_in_a_row += 1

@@ -10,7 +10,7 @@ from fakes import ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.corpus import Chat, batch, batches, curriculum, digest, pairs, replies, sessions_of, split
+from agents.corpus import Chat, batch, batches, curriculum, digest, heard, pairs, replies, sessions_of, split
 from agents.lm.five_tuple import Counterfactual, Session, SessionFileError, TherapistReasoning, Turn, write_sessions
 from client_graph.catalog import load_catalog
 
@@ -149,3 +149,10 @@ def test_the_sessions_that_ship_are_whole() -> None:
     contrary = [t for s in found for t in s.turns if t.counterfactual and t.counterfactual.better and not t.misstep]
     assert contrary == []
     assert digest(found) == digest(sessions_of(None))
+
+
+def test_what_is_told_in_brackets_is_not_said() -> None:
+    assert heard("(Sits back.) Hat's on. (Waits.) We've stopped.") == "Hat's on. We've stopped."
+    assert heard("(A long silence.)") == "(A long silence.)"
+    said = [TOKENIZER.decode(one.chosen) for one in replies(sessions_of(None), chat())]
+    assert not any("(" in reply for reply in said)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from agents.lm.device import mx
@@ -32,7 +33,7 @@ class Ranks:
         """
         if self.size == 1:
             return tree, weight
-        flat = tree_flatten(tree)
+        flat: list[tuple[str, mx.array]] = list(tree_flatten(tree))  # type: ignore[arg-type]
         # Not weight * array: a rank that has nothing to say must not spread a NaN.
         sent = [mx.zeros(a.size) if weight == 0.0 else weight * a.astype(mx.float32).reshape(-1) for _, a in flat]
         total = self._sum(mx.concatenate([*sent, mx.array([weight])]))
@@ -67,8 +68,7 @@ class Ranks:
         if self.size == 1:
             return [numbers]
         found = mx.distributed.all_gather(mx.array(numbers, mx.int32), group=self._group, stream=mx.cpu)
-        rows: list[list[int]] = found.reshape(self.size, len(numbers)).tolist()
-        return rows
+        return np.asarray(found).reshape(self.size, len(numbers)).tolist()
 
     def _sum(self, array: mx.array) -> mx.array:
         found = mx.distributed.all_sum(array, group=self._group, stream=mx.cpu)
