@@ -1,0 +1,111 @@
+"""The rolling recap architecture: a sample of any length in windows, at the memory of one (paper 286-301).
+
+    Window_n = compressed history (1 : n - 1)  ⊕  recap R_(n-1)  ⊕  content C_n                                   (paper 291)
+
+    ∇L_sample = 1/N Σ_n g_n ∇L(W_n)          g_n: by the quality of the recap that the window is read with           (paper 299)
+
+Window borders ignore turns. The recap is read and not learned: only content tokens carry the loss. The history is cut off from
+the gradient between windows; through what reads it, gradients flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import mlx.nn as nn
+
+from agents.lm.architecture import head, hidden_states, layers_of
+from agents.lm.device import mx
+from agents.lm.functional_cache import FunctionalCache
+from dapt.compressor import Compressor
+from dapt.memory import Memory, Plain, at_positions, caches_after, without_positions
+
+
+class Window(NamedTuple):
+    """One window's tokens. recap: read, not learned; content: learned."""
+
+    recap: list[int]
+    content: list[int]
+
+
+class Passed(NamedTuple):
+    """A forward pass over a window. logp: (C,) float32 of the content tokens that something stands before; caches: a layer each."""
+
+    logp: mx.array
+    caches: list[FunctionalCache]
+
+
+def contents(tokens: Sequence[int], size: int) -> list[list[int]]:
+    """The content of each window: stretches of `size` tokens, the last one shorter. Raises ValueError for a size below 1."""
+    if size < 1:
+        raise ValueError(f"found windows of {size} tokens; expected at least 1")
+    return [list(tokens[i : i + size]) for i in range(0, len(tokens), size)]
+
+
+def pass_window(model: nn.Module, memory: Memory | None, window: Window) -> Passed:
+    """Log-probabilities of the content, read after the memory and the recap; differentiable in the adapters.
+
+    The first token of a window with neither memory nor recap has nothing before it and is not scored. A memory alone predicts the
+    first content token from nothing said, so it is not scored either. Raises ValueError for a window with nothing to score.
+    """
+    tokens = window.recap + window.content
+    if len(tokens) < 2 or not window.content:
+        raise ValueError(
+            f"found a window of {len(window.content)} content and {len(window.recap)} recap tokens; expected two or more"
+        )
+    caches = caches_after(model, memory)
+    hidden = hidden_states(model, mx.array([tokens]), caches)
+    scored = window.content if window.recap else window.content[1:]
+    before = len(tokens) - len(scored) - 1
+    logits = head(model, hidden[0, before:-1])
+    found = mx.take_along_axis(logits, mx.array(scored)[:, None], axis=-1)[:, 0]
+    return Passed(found - mx.logsumexp(logits, axis=-1), caches)
+
+
+def window_loss(model: nn.Module, memory: Memory | None, window: Window) -> mx.array:
+    """L(W): mean of -log π over the content tokens that are scored."""
+    return -pass_window(model, memory, window).logp.mean()
+
+
+def history_of(
+    model: nn.Module, memory: Memory | None, window: Window, caches: Sequence[FunctionalCache]
+) -> list[Plain]:
+    """What is to be remembered after a window, layer by layer: the memory it had and its content, without positions.
+
+    The recap is left out: it says again what the memory holds. Cut off from the gradient.
+    """
+    slots, recap = (0 if memory is None else memory.slots), len(window.recap)
+    found = []
+    for layer, cache in zip(layers_of(model), caches, strict=True):
+        assert cache.keys is not None
+        assert cache.values is not None
+        old = without_positions(layer, cache.keys[:, :, :slots], cache.values[:, :, :slots], 0) if slots else None
+        start = slots + recap
+        new = without_positions(layer, cache.keys[:, :, start:], cache.values[:, :, start:], start)
+        parts = [new] if old is None else [old, new]
+        found.append(Plain(*(mx.stop_gradient(mx.concatenate(side, axis=2)) for side in zip(*parts, strict=True))))
+    return found
+
+
+def compressed(model: nn.Module, compressor: Compressor, history: Sequence[Plain], slots: int) -> Memory:
+    """The history as the next window reads it: at most `slots` slots, rotated at 0, 1, ...; cut off from the gradient."""
+    placed = [
+        at_positions(layer, kept)
+        for layer, kept in zip(layers_of(model), compressor(history, slots), strict=True)
+    ]  # fmt: skip
+    keys, values = (tuple(mx.stop_gradient(a) for a in side) for side in zip(*placed, strict=True))
+    return Memory(keys, values)
+
+
+def cache_shapes(model: nn.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """((heads, width) of keys, of values) of every layer's cache, from a pass over one token."""
+    caches = caches_after(model, None)
+    hidden_states(model, mx.array([[0]]), caches)
+    shapes = []
+    for cache in caches:
+        assert cache.keys is not None
+        assert cache.values is not None
+        keys, values = cache.keys.shape, cache.values.shape
+        shapes.append(((int(keys[1]), int(keys[3])), (int(values[1]), int(values[3]))))
+    return shapes
