@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     add_judge(commands)
     add_calibrate(commands)
     add_mine(commands)
+    for found in sorted(entry_points(group="icarus.commands"), key=lambda one: one.name):
+        found.load()(commands)
     return parser
 
 
@@ -119,8 +122,8 @@ def _train(asked: argparse.Namespace) -> int:
 
     from agents.lm.device import device_name
     from agents.lm.models import load_model
+    from agents.lm.run_folder import RunFolder
     from agents.run import phases
-    from agents.run_folder import RunFolder
 
     settings = _settings(asked)
     folder = RunFolder.existing(asked.resume) if asked.resume else None
@@ -293,7 +296,8 @@ def _is_expected(error: Exception) -> bool:
         return True
     kinds = {
         ("agents.settings", "SettingsError"),
-        ("agents.run_folder", "RunFolderError"),
+        ("dapt.settings", "DaptSettingsError"),
+        ("agents.lm.run_folder", "RunFolderError"),
         ("agents.lm.lora", "NoSuchLayers"),
         ("agents.lm.digits", "NoDigits"),
         ("envs.types", "ClientFailed"),

@@ -68,7 +68,7 @@ def _export(asked: argparse.Namespace) -> int:
     from agents.lm.adapters import save_adapter
     from agents.lm.interchange import read_adapter
     from agents.lm.interchange_peft import export_peft
-    from agents.run_folder import adapter_folder
+    from agents.lm.run_folder import adapter_folder
 
     _expect_new(asked.out)
     adapter = read_adapter(adapter_folder(asked.source))
@@ -108,7 +108,7 @@ def _import(asked: argparse.Namespace) -> int:
 def _fuse(asked: argparse.Namespace) -> int:
     from agents.lm.fuse import fuse_folder
     from agents.lm.interchange import InterchangeError
-    from agents.run_folder import adapter_folder
+    from agents.lm.run_folder import adapter_folder
 
     _expect_new(asked.out)
     settings = _settings(asked.source)
@@ -126,7 +126,7 @@ def _card(asked: argparse.Namespace) -> int:
     from agents.lm.files import whole_folder
     from agents.lm.interchange import InterchangeError, read_adapter
     from agents.lm.interchange_peft import export_peft
-    from agents.run_folder import ADAPTERS, SUMMARY, RunFolder
+    from agents.lm.run_folder import ADAPTERS, SUMMARY, RunFolder
 
     _expect_new(asked.out)
     run = RunFolder.existing(asked.source)
@@ -162,7 +162,7 @@ def _expect_new(out: Path) -> None:
 
 def _settings(source: Path) -> "Settings | None":
     """What a run, or the run whose adapter this is, was told; None for an adapter that lies by itself."""
-    from agents.run_folder import settings_file
+    from agents.lm.run_folder import settings_file
     from agents.settings import read_settings
 
     found = settings_file(source)

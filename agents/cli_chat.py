@@ -35,7 +35,7 @@ def run_chat(asked: argparse.Namespace) -> int:
     from agents.chat import HELP, NOTICE, Chat, put_adapter, talk
     from agents.cli import NOTICE as PROJECT
     from agents.lm.models import load_model
-    from agents.run_folder import adapter_folder, settings_file
+    from agents.lm.run_folder import adapter_folder, settings_file
     from agents.settings import Settings, SettingsError, read_settings
     from client_graph.catalog import load_catalog
 

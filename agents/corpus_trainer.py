@@ -16,9 +16,9 @@ from agents.corpus import Chat, Example, batches, digest, pairs, replies, sessio
 from agents.learner import FROZEN, THERAPIST, BadGradients, Batch, Preferences, StepReport
 from agents.lm.device import device_name
 from agents.lm.models import LoadedModel
+from agents.lm.run_folder import STEPS, RunFolder, RunFolderError
 from agents.probe import Probe, probe
 from agents.record import finite, memory_scalars
-from agents.run_folder import STEPS, RunFolder, RunFolderError
 from agents.settings import Settings
 from agents.training import Training, as_dict, peak_resident_gb, seed_of
 from client_graph.catalog import load_catalog

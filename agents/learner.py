@@ -9,7 +9,7 @@ from typing import Any
 import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
-from mlx.utils import tree_flatten, tree_map
+from mlx.utils import tree_map
 
 from agents.lm.adapters import AdapterSets, FrozenSetChanged
 from agents.lm.architecture import KINDS
@@ -17,6 +17,7 @@ from agents.lm.device import mx
 from agents.lm.logprob import LowerStates, record_lower, response_logprobs
 from agents.lm.lora import set_trainable, slots
 from agents.lm.ranks import Ranks
+from agents.lm.step import norms_of, take_step
 from agents.losses import dpo_loss, group_advantages, grpo_loss, kl_penalty, rlaif_loss, sequence_logprob, sft_loss
 from agents.settings import DpoPart, GrpoPart, OptimizerPart, RlaifPart
 
@@ -256,22 +257,13 @@ class Learner:
         if weights == 0.0:
             return StepReport(0.0, 0.0, dict.fromkeys(KINDS, 0.0), False)
         scaled, seen = mean["gradients"], mean["loss"]
-        flat = dict(tree_flatten(scaled))
-        squares = {name: g.astype(mx.float32).square().sum() for name, g in flat.items()}
-        mx.eval(seen, squares)
+        norms = norms_of(scaled)
         loss = float(seen)
-        by_kind = dict.fromkeys(KINDS, 0.0)
-        for name, square in squares.items():
-            by_kind[_kind(name)] = by_kind.get(_kind(name), 0.0) + square.item()
-        norm = math.sqrt(sum(by_kind.values()))
-        norms = {kind: math.sqrt(square) for kind, square in by_kind.items()}
-        if not (math.isfinite(norm) and math.isfinite(loss)):
-            return self._refused(loss, norm, norms)
+        if not (norms.finite and math.isfinite(loss)):
+            return self._refused(loss, norms.whole, norms.by_kind)
         self.bad_in_a_row = 0
-        shrink = min(1.0, self.settings.clip_norm / norm) if norm > 0.0 else 1.0
-        self.optimizer.update(self.model, tree_map(lambda g: shrink * g, scaled))
-        mx.eval(self.model.trainable_parameters(), self.optimizer.state)
-        return StepReport(loss, norm, norms, norm > 0.0)
+        take_step(self.model, self.optimizer, scaled, norms, self.settings.clip_norm)
+        return StepReport(loss, norms.whole, norms.by_kind, norms.whole > 0.0)
 
     def _refused(self, loss: float, norm: float, norms: dict[str, float]) -> StepReport:
         self.bad_in_a_row += 1
@@ -286,22 +278,3 @@ class Learner:
 def first_adapted_layer(model: nn.Module) -> int:
     """Number of the lowest layer with an adapter: what lies below is the base alone, and is computed once."""
     return min(int(found.group(1)) for name in slots(model) if (found := re.search(r"\blayers\.(\d+)\.", name)))
-
-
-_PATHS = {
-    "gate": "gate_proj",
-    "up": "up_proj",
-    "down": "down_proj",
-    "o": "o_proj",
-    "k": "k_proj",
-    "v": "v_proj",
-    "q": "q_",
-}
-
-
-def _kind(name: str) -> str:
-    """The module kind of an adapter array's full name; latent attention's kv_a counts as k."""
-    module = name.rpartition(".")[0].rpartition(".")[2]
-    if module.startswith("kv_"):
-        return "k"
-    return next((kind for kind, start in _PATHS.items() if module.startswith(start)), "other")

@@ -8,7 +8,7 @@ from agents.corpus_trainer import CorpusTrainer
 from agents.lm.files import write_whole
 from agents.lm.models import LoadedModel
 from agents.lm.ranks import Ranks
-from agents.run_folder import ADAPTERS, SETTINGS, START, SUMMARY, RunFolder
+from agents.lm.run_folder import ADAPTERS, SETTINGS, START, SUMMARY, RunFolder
 from agents.settings import Settings
 from agents.trainer import TBNRLTrainer
 from agents.training import Training, new_folder

@@ -14,9 +14,9 @@ from agents.judge import FrozenDigits, FrozenLikelihood, reading_judge
 from agents.learner import FROZEN, THERAPIST, BadGradients
 from agents.lm.device import device_name, mx
 from agents.lm.models import LoadedModel
+from agents.lm.run_folder import ADAPTERS, TURNS, RunFolder, RunFolderError
 from agents.probe import Probe, probe
 from agents.record import memory_scalars, scalars, spending_scalars, turn_record
-from agents.run_folder import ADAPTERS, TURNS, RunFolder, RunFolderError
 from agents.self_play import Stopwatch, TurnResult, TurnUnjudged, play_turn
 from agents.settings import Settings
 from agents.therapist import Therapist

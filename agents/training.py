@@ -19,7 +19,7 @@ from agents.lm.files import write_whole
 from agents.lm.lora import LoraSettings, fresh, inject, set_trainable, slots
 from agents.lm.models import LoadedModel
 from agents.lm.ranks import Ranks
-from agents.run_folder import ADAPTERS, EVENTS, SETTINGS, SUMMARY, RunFolder, RunFolderError
+from agents.lm.run_folder import ADAPTERS, EVENTS, SETTINGS, SUMMARY, RunFolder, RunFolderError
 from agents.settings import RunPart, Settings
 
 

@@ -37,10 +37,16 @@ class Passed(NamedTuple):
 
 
 def contents(tokens: Sequence[int], size: int) -> list[list[int]]:
-    """The content of each window: stretches of `size` tokens, the last one shorter. Raises ValueError for a size below 1."""
-    if size < 1:
-        raise ValueError(f"found windows of {size} tokens; expected at least 1")
-    return [list(tokens[i : i + size]) for i in range(0, len(tokens), size)]
+    """The content of each window: stretches of `size` tokens, the last one shorter; a lone last token joins the one before it.
+
+    Raises ValueError for a size below 2: a token alone has nothing before it.
+    """
+    if size < 2:
+        raise ValueError(f"found windows of {size} tokens; expected at least 2")
+    found = [list(tokens[i : i + size]) for i in range(0, len(tokens), size)]
+    if len(found) > 1 and len(found[-1]) == 1:
+        found[-2:] = [found[-2] + found[-1]]
+    return found
 
 
 def pass_window(model: nn.Module, memory: Memory | None, window: Window) -> Passed:
@@ -91,9 +97,9 @@ def history_of(
 def compressed(model: nn.Module, compressor: Compressor, history: Sequence[Plain], slots: int) -> Memory:
     """The history as the next window reads it: at most `slots` slots, rotated at 0, 1, ...; cut off from the gradient."""
     placed = [
-        at_positions(layer, kept)
-        for layer, kept in zip(layers_of(model), compressor(history, slots), strict=True)
-    ]  # fmt: skip
+        Plain(*(a.astype(was.dtype) for a, was in zip(at_positions(layer, kept), one, strict=True)))
+        for layer, kept, one in zip(layers_of(model), compressor(history, slots), history, strict=True)
+    ]
     keys, values = (tuple(mx.stop_gradient(a) for a in side) for side in zip(*placed, strict=True))
     return Memory(keys, values)
 

@@ -15,8 +15,8 @@ from test_agents_trainer import scores, settings
 from agents.learner import THERAPIST, Batch, Learner
 from agents.lm.adapters import tree_hash
 from agents.lm.ranks import Ranks
+from agents.lm.run_folder import RunFolder
 from agents.run import enter
-from agents.run_folder import RunFolder
 from agents.self_play import TurnResult
 from agents.settings import GrpoPart
 from agents.trainer import Progress, TBNRLTrainer

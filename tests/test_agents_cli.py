@@ -86,7 +86,7 @@ def test_a_full_disk_later_leaves_a_run_that_can_go_on(
     quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as full:
-        full.setattr("agents.run_folder.RunFolder.append", _disk_is_full)
+        full.setattr("agents.lm.run_folder.RunFolder.append", _disk_is_full)
         shown = refused(["train", "--config", quick], capsys)
     run = next((tmp_path / "runs").iterdir())
     assert f"icarus train --resume {run}" in shown

@@ -12,8 +12,8 @@ from test_agents_corpus import session
 from agents.corpus_trainer import CorpusProgress, CorpusTrainer
 from agents.lm.five_tuple import write_sessions
 from agents.lm.lora import LoraSettings
+from agents.lm.run_folder import RunFolder, RunFolderError
 from agents.run import enter, has_start, phases
-from agents.run_folder import RunFolder, RunFolderError
 from agents.settings import (
     CorpusPart,
     DpoPart,

@@ -19,8 +19,8 @@ from test_agents_trainer import adapter_bytes, log_without_times, scores, settin
 
 from agents.lm.adapters import tree_hash
 from agents.lm.five_tuple import write_sessions
+from agents.lm.run_folder import START, RunFolder
 from agents.run import enter, phases
-from agents.run_folder import START, RunFolder
 from agents.settings import CorpusPart, Settings, SftPart
 from agents.trainer import TBNRLTrainer
 from judges.scripted import ScriptedJudge

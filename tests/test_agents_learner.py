@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from fakes import tiny_llama
 
-from agents.learner import FROZEN, THERAPIST, BadGradients, Learner, _kind
+from agents.learner import FROZEN, THERAPIST, BadGradients, Learner
 from agents.lm.adapters import AdapterSets, FrozenSetChanged
 from agents.lm.architecture import KINDS
 from agents.lm.device import mx
 from agents.lm.lora import LoraSettings, fresh, inject
+from agents.lm.step import kind_of
 from agents.settings import GrpoPart, OptimizerPart, RlaifPart
 
 PROMPT = list(b"I can't sleep since she left.")
@@ -124,7 +125,7 @@ def test_gradients_that_are_not_finite_change_nothing_and_stop_the_run_in_the_en
     ],
 )
 def test_kind_of_a_module(name: str, kind: str) -> None:
-    assert _kind(name) == kind
+    assert kind_of(name) == kind
 
 
 def test_the_first_step_of_adam_has_the_size_of_the_learning_rate() -> None:

@@ -16,9 +16,9 @@ from agents.learner import THERAPIST
 from agents.lm.adapters import AdapterMismatch, tree_hash
 from agents.lm.device import mx
 from agents.lm.lora import LoraSettings
+from agents.lm.run_folder import RunFolder, RunFolderError
 from agents.record import spending_scalars
 from agents.report import LiveReport, closing_table
-from agents.run_folder import RunFolder, RunFolderError
 from agents.self_play import TurnResult
 from agents.settings import EnvironmentPart, GenerationPart, OptimizerPart, RlaifPart, RunPart, Settings
 from agents.trainer import Progress, TBNRLTrainer

@@ -1,0 +1,153 @@
+"""One sample, window by window: what is learned from each, and what the next is read with (paper 286-301).
+
+At each window: the loss of its content after the compressed history and the recap, its gradient gated by the recap's quality and
+added up; a step of the compressor; the new history; the next recap, by the model as it is. After the last one the caller divides by
+the number of windows and takes one step. All of it stands in `Rolling`, so a run can stop at any window's border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import mlx.nn as nn
+import mlx.optimizers as optim
+from mlx.utils import tree_map
+
+from agents.lm.architecture import head, hidden_states
+from agents.lm.device import mx
+from agents.lm.functional_cache import FunctionalCache
+from agents.lm.lora import flatten
+from agents.lm.models import LoadedModel
+from dapt.compressor import Compressor
+from dapt.memory import Memory
+from dapt.recap import Gate, Quality, assess
+from dapt.rra import Window, compressed, history_of, pass_window
+from dapt.settings import WindowPart
+
+ASKED = "\n[RECAP] In two sentences, what matters about this client so far:"
+"""What the model goes on from to make a recap; the recap stands after it in the next window."""
+FIRST = Gate(1.0, 1.0)
+"""Of a window that is read with no recap: nothing is known of one, and nothing is held against it."""
+
+
+@dataclass
+class Rolling:
+    """Where a sample stands: what the next window is read with, and what has been added up. recap: its words' tokens."""
+
+    window: int = 0
+    memory: Memory | None = None
+    recap: list[int] = field(default_factory=list)
+    quality: Quality | None = None
+    gradients: dict[str, mx.array] = field(default_factory=dict)  # the sum over windows of gate · ∇L, by name
+
+
+class WindowReport(NamedTuple):
+    """One window. loss: nats a token, before any step. reconstruction: the compressor's before its step, None where skipped."""
+
+    loss: float
+    tokens: int
+    gate: Gate
+    reconstruction: float | None
+    recap: str | None
+    quality: Quality | None
+
+
+def read_window(
+    loaded: LoadedModel,
+    compressor: Compressor,
+    optimizer: optim.Optimizer,
+    rolling: Rolling,
+    content: list[int],
+    part: WindowPart,
+    key: mx.array | None,
+) -> WindowReport:
+    """Learn from one window and move `rolling` on; key: of the next recap, None where no window follows."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    asked = tokenizer.encode(ASKED, add_special_tokens=False) if rolling.recap else []
+    window = Window([*asked, *rolling.recap], content)
+    gate = FIRST if rolling.quality is None else rolling.quality.gate
+
+    def loss(m: nn.Module) -> tuple[mx.array, list[tuple[mx.array | None, mx.array | None]]]:
+        passed = pass_window(m, rolling.memory, window)
+        return -passed.logp.mean(), [(cache.keys, cache.values) for cache in passed.caches]
+
+    (value, held), gradients = nn.value_and_grad(model, loss)(model)
+    if gate.adapters > 0.0:
+        total = rolling.gradients
+        scaled = {name: gate.adapters * g for name, g in flatten(gradients).items()}
+        rolling.gradients = {name: total[name] + g if total else g for name, g in scaled.items()}
+    mx.eval(value, held, rolling.gradients)  # or the graphs of all windows would stay alive
+    del gradients
+    caches = [FunctionalCache(*(mx.stop_gradient(a) for a in one if a is not None)) for one in held]
+    for cache in caches:
+        cache.offset = (0 if rolling.memory is None else rolling.memory.slots) + len(window.recap) + len(content)
+        cache.n_mem = 0 if rolling.memory is None else rolling.memory.slots
+
+    history = history_of(model, rolling.memory, window, caches)
+    reconstruction = _compressor_step(compressor, optimizer, history, part.slots, gate)
+    rolling.memory = compressed(model, compressor, history, part.slots)
+    mx.eval(rolling.memory)
+    rolling.window += 1
+    said, quality = None, None
+    if key is not None and part.recap_tokens > 0:
+        tokens = recap_tokens(loaded, caches, part, key)
+        said, before = tokenizer.decode(tokens).strip(), tokenizer.decode(rolling.recap)
+        quality = assess(said, tokenizer.decode(content), before)
+        rolling.recap, rolling.quality = tokens, quality
+    return WindowReport(float(value), len(content), gate, reconstruction, said, quality)
+
+
+def _compressor_step(
+    compressor: Compressor, optimizer: optim.Optimizer, history: Any, slots: int, gate: Gate
+) -> float | None:
+    """φ moves by gate · ∇L_recon; None where the gate is shut. A loss that is not finite moves nothing."""
+    if gate.compressor == 0.0:
+        return None
+    value, gradients = nn.value_and_grad(compressor, lambda c: c.loss(history, slots))(compressor)
+    mx.eval(value, gradients)
+    if mx.isfinite(value).item():
+        optimizer.update(compressor, tree_map(lambda g: gate.compressor * g, gradients))
+        mx.eval(compressor.parameters(), optimizer.state)
+    return float(value)
+
+
+def recap_tokens(loaded: LoadedModel, caches: list[FunctionalCache], part: WindowPart, key: mx.array) -> list[int]:
+    """The model goes on after the window and ASKED, until it ends or a line ends; the caches are used up."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    stops = set(tokenizer.eos_token_ids)
+    step, said = tokenizer.encode(ASKED, add_special_tokens=False), list[int]()
+    while len(said) < part.recap_tokens:
+        logits = head(model, hidden_states(model, mx.array([step]), caches)[0, -1])
+        key, drawn = mx.random.split(key)
+        token = _drawn(logits, part, drawn)
+        if token in stops or (said and "\n" in tokenizer.decode([token])):
+            break
+        said.append(token)
+        step = [token]
+    return said
+
+
+def _drawn(logits: mx.array, part: WindowPart, key: mx.array) -> int:
+    if part.recap_temperature == 0.0:
+        return int(mx.argmax(logits))
+    least = mx.max(logits) + (mx.log(mx.array(part.min_p)) if part.min_p > 0.0 else -mx.inf)
+    kept = mx.where(logits >= least, logits, -mx.inf)
+    return int(mx.random.categorical(kept / part.recap_temperature, key=key))
+
+
+def held_out_loss(
+    loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int
+) -> tuple[float, int]:
+    """(nats over all scored tokens, how many) of a sample read window by window with its compressed history; nothing is learned."""
+    memory, nats, count = None, 0.0, 0
+    for content in windows:
+        if len(content) < 2:
+            continue
+        window = Window([], content)
+        passed = pass_window(loaded.model, memory, window)
+        nats -= float(passed.logp.sum())
+        count += passed.logp.size
+        memory = compressed(loaded.model, compressor, history_of(loaded.model, memory, window, passed.caches), slots)
+        mx.eval(memory)
+    return nats, count

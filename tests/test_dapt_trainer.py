@@ -1,0 +1,159 @@
+"""Whole pre-training runs on a tiny random model: they learn, stop inside a sample, go on exactly, and refuse what has changed."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import tiny, tiny_llama
+from test_dapt_uhd import plain
+
+from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, tree_hash
+from agents.lm.device import mx
+from agents.lm.five_tuple import write_sessions
+from agents.lm.lora import LoraSettings, inject, slots
+from agents.lm.models import LoadedModel
+from agents.lm.run_folder import RunFolder
+from dapt.settings import (
+    CorpusPart,
+    DaptSettings,
+    DaptSettingsError,
+    OptimizerPart,
+    RunPart,
+    WindowPart,
+    read_dapt_settings,
+)
+from dapt.trainer import WINDOWS, DaptTrainer
+
+
+def told(folder: Path, **run: Any) -> DaptSettings:
+    place = folder / "sessions.jsonl"
+    if not place.exists():
+        write_sessions(place, [plain(f"s{i}", 3) for i in range(4)])
+    return DaptSettings(
+        run=RunPart(folder=str(folder / "runs"), seed=3, checkpoint_every=2, **{"steps": 4, **run}),
+        lora=LoraSettings(attention_rank=4, mlp_rank=2),
+        corpus=CorpusPart(sessions=str(place), held_out=1, most_tokens=700),
+        window=WindowPart(size=120, slots=8, recap_tokens=6),
+        optimizer=OptimizerPart(learning_rate=1e-2),
+    )
+
+
+def run(
+    settings: DaptSettings,
+    stop_after: int | None = None,
+    folder: RunFolder | None = None,
+    loaded: LoadedModel | None = None,
+) -> DaptTrainer:
+    made = DaptTrainer(loaded or tiny_llama(layers=3), settings, folder)
+
+    def on_window(line: dict[str, Any]) -> None:
+        made.stop = made.progress.windows == stop_after
+
+    made.on_window = on_window
+    if folder is None:
+        made.begin()
+    else:
+        made.resume()
+    made.train()
+    made.close()
+    return made
+
+
+def log(made: DaptTrainer) -> list[dict[str, Any]]:
+    lines = (made.folder / WINDOWS).read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> DaptTrainer:
+    return run(told(tmp_path_factory.mktemp("whole")))
+
+
+def test_a_run_learns_what_its_sessions_have_in_common(whole: DaptTrainer) -> None:
+    summary = json.loads((whole.folder / "summary.json").read_text())
+    first, last = summary["looks"]
+    assert last["loss"] < first["loss"]
+    assert summary["steps"] == 4
+    assert summary["windows"] == len(log(whole)) > 4
+    assert summary["refused"] == 0
+
+
+def test_the_adapter_is_one_that_training_begins_with(whole: DaptTrainer) -> None:
+    place = whole.folder / "adapters"
+    other = tiny_llama(layers=3)
+    inject(other.model, adapter_settings(place), mx.random.key(9))
+    tree = load_adapter(place, other.model, other.base_hash)
+    assert set(tree) == set(slots(other.model))
+
+
+def test_windows_after_the_first_are_read_with_a_recap_and_its_gate(whole: DaptTrainer) -> None:
+    lines = log(whole)
+    later = [line for line in lines if line["window"] > 1]
+    assert later
+    gates = {"good": [1.0, 1.2], "poor": [0.6, 0.5], "garbage": [0.0, 0.0]}
+    for before, line in pairwise(lines):
+        if line["window"] > 1:
+            assert line["gate"] == gates[before["quality"]["kind"]]
+            assert (line["reconstruction"] is None) == (line["gate"][1] == 0.0)
+    assert all(line["gate"] == [1.0, 1.0] for line in lines if line["window"] == 1)
+    assert all((line["recap"] is None) == (line["window"] == line["of"]) for line in lines)
+
+
+def test_samples_come_shortest_cluster_first(whole: DaptTrainer) -> None:
+    order = [whole.sample(i) for i in range(len(whole.curriculum))]
+    clusters = whole.curriculum.cluster[order]
+    assert sorted(clusters.tolist()) == clusters.tolist()
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5])
+def test_stopping_inside_a_sample_and_going_on_is_not_stopping(whole: DaptTrainer, tmp_path: Path, stop: int) -> None:
+    stopped = run(told(tmp_path), stop_after=stop)
+    assert stopped.progress.windows == stop
+    assert not (stopped.folder / "summary.json").exists()
+    again = run(told(tmp_path), folder=RunFolder.existing(stopped.folder.path))
+    assert log(again) == log(whole)
+    weights = "adapters/adapters.safetensors"
+    assert (again.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
+    found = [made.folder.newest_checkpoint()[1] for made in (again, whole)]
+    assert tree_hash(found[0].arrays) == tree_hash(found[1].arrays)
+    assert tree_hash(found[0].optimizer or {}) == tree_hash(found[1].optimizer or {})
+
+
+def test_a_killed_run_does_again_what_no_checkpoint_holds(whole: DaptTrainer, tmp_path: Path) -> None:
+    stopped = run(told(tmp_path), stop_after=3)
+    newest = stopped.folder.checkpoints()[0]
+    for path in newest.iterdir():
+        path.unlink()
+    newest.rmdir()
+    going_on = DaptTrainer(tiny_llama(layers=3), told(tmp_path), RunFolder.existing(stopped.folder.path))
+    assert "after window 2" in going_on.resume()[0]
+    going_on.train()
+    going_on.close()
+    assert log(going_on) == log(whole)
+
+
+def test_a_corpus_that_changed_is_refused(tmp_path: Path) -> None:
+    stopped = run(told(tmp_path), stop_after=1)
+    write_sessions(tmp_path / "sessions.jsonl", [plain(f"t{i}", 3) for i in range(4)])
+    with pytest.raises(AdapterMismatch, match="corpus of SHA-256"):
+        run(told(tmp_path), folder=RunFolder.existing(stopped.folder.path))
+
+
+@pytest.mark.parametrize("model_type", ["gemma3_text", "glm4_moe_lite"])
+def test_other_architectures_take_every_step(tmp_path: Path, model_type: str) -> None:
+    made = run(told(tmp_path, steps=1), loaded=tiny(model_type))
+    assert made.progress.step == 1
+    assert made.progress.bad == 0
+
+
+def test_all_mistakes_of_a_settings_file_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[run]\nsteps = 0\nsede = 3\n[corpus]\nsessions = ''\n")
+    with pytest.raises(DaptSettingsError, match="3 setting") as error:
+        read_dapt_settings(path)
+    assert "run.sede" in str(error.value)
+    assert read_dapt_settings("configs/dapt_quickstart.toml").window.size == 256
