@@ -6,7 +6,7 @@ One step: K = 4 replies of 40 tokens each to prompts of about 258, then loss, ba
 the adapters began (the reference's log-probabilities are part of it), on SmolLM2-135M in float32 with LoRA on its middle third,
 rank 32 on attention and 16 on the MLP, on every side. Replies cannot end early; sampling is at one temperature with min_p 0.1.
 MLX sides have one fast BLAS, torch has its own MKL. Each side is a process of its own (benchmarks/training_sides/); they take
-their steps in turns, and their memory is the most that each process ever held. With several prompts there are fewer repeats.
+their steps in turns, and their memory is the most that each process ever held. A step with n prompts is repeated an n-th as often.
 
 `--peers DIR` names the folder with the peers' environments, DIR/trl and DIR/mlx_lm_lora; where one is missing, the commands that
 make it are printed and the run goes on without. After the sides: Icarus alone (training_sides/own.py), and a whole turn of
@@ -27,7 +27,7 @@ from agents.lm.generate import chat_tokens
 from agents.lm.lora import LoraSettings, adapted_layers
 from agents.lm.models import LoadedModel, load_model
 from agents.prompts import therapist_messages
-from benchmarks.training_report import Row, report
+from benchmarks.training_report import Row, decimals, report
 from benchmarks.training_sides.process import Process, SideFailed, answer
 from client_graph.catalog import load_catalog
 from client_graph.files import write_whole
@@ -98,10 +98,10 @@ def made(name: str, packages: str) -> str:
 def compared(
     sides: dict[str, Process], asked: list[dict[str, Any]], counts: list[int], repeats: int, new_tokens: int
 ) -> list[Row]:
-    """Each side's steps, in turns. The naive side goes prompt by prompt, so it is measured with one only."""
+    """Each side's steps, in turns. The naive side learns prompt by prompt, so it is measured with one only."""
     rows = []
     for count in counts:
-        times = max(1, round(repeats / count**0.5))
+        times = max(1, repeats // count)
         taking = {name: side for name, side in sides.items() if count == 1 or "naive" not in name}
         steps: dict[str, list[dict[str, Any]]] = {name: [] for name in taking}
         for i in range(times):
@@ -116,7 +116,7 @@ def compared(
                     continue
                 steps[name].append(step)
                 print(
-                    f"{count} prompt(s), {i + 1} of {times}: {side.name}: generate {step['generate']:.2f} s, learn "
+                    f"{count} prompt(s), {i + 1} of {times}: {side.name}: generate {decimals(step['generate'])} s, learn "
                     f"{step['learn']:.2f} s, {step['resident_gb']:.2f} GB",
                     flush=True,
                 )
@@ -139,7 +139,7 @@ def main() -> None:
         "--model", default="smollm2", help="another llama folder in mlx-lm's format, e.g. a tiny one to try this"
     )
     parser.add_argument("--prompts", type=int, nargs="+", default=[1, 4], help="prompts a step")
-    parser.add_argument("--repeats", type=int, default=3, help="steps with one prompt; fewer with several")
+    parser.add_argument("--repeats", type=int, default=3, help="steps with one prompt; with n, an n-th as many")
     parser.add_argument("--new-tokens", type=int, default=40, help="tokens of each reply")
     parser.add_argument("--no-turn", action="store_true", help="leave out the whole turn of self-play")
     parser.add_argument("--write", action="store_true", help="write docs/training_speed.md")

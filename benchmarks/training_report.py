@@ -17,25 +17,29 @@ OWN = "Icarus"
 
 @dataclass(frozen=True)
 class Row:
-    """One side with so many prompts a step: medians of its steps, in seconds; GB resident, the most so far."""
+    """One side with so many prompts a step: medians of its steps, in seconds; GB resident, the most so far.
+
+    generate, whole: None for a side that learns from replies that it did not write.
+    """
 
     side: str
     name: str
     trainable: int
     prompts: int
     steps: int
-    generate: float
+    generate: float | None
     learn: float
-    whole: float
+    whole: float | None
     resident_gb: float
 
     @classmethod
     def of(cls, side: str, process: Process, prompts: int, steps: Sequence[dict[str, Any]]) -> "Row":
-        generate, learn = ([step[part] for step in steps] for part in ("generate", "learn"))
-        whole = statistics.median(map(sum, zip(generate, learn, strict=True)))
+        learn = [step["learn"] for step in steps]
+        generate = [step["generate"] for step in steps if step["generate"] is not None]
+        whole = [sum(both) for both in zip(generate, learn, strict=False)]
         return cls(
-            side, process.name, process.trainable, prompts, len(steps), statistics.median(generate), statistics.median(learn),
-            whole, max(step["resident_gb"] for step in steps),
+            side, process.name, process.trainable, prompts, len(steps), statistics.median(generate) if generate else None,
+            statistics.median(learn), statistics.median(whole) if whole else None, max(step["resident_gb"] for step in steps),
         )  # fmt: skip
 
 
@@ -57,7 +61,8 @@ def report(
         "| prompts a step | side | steps | generate | loss, backward, step | whole | GB resident |",
         "|--:|---|--:|--:|--:|--:|--:|",
         *(
-            f"| {r.prompts} | {r.name} | {r.steps} | {r.generate:.2f} | {r.learn:.2f} | {r.whole:.2f} | {r.resident_gb:.2f} |"
+            f"| {r.prompts} | {r.name} | {r.steps} | {decimals(r.generate)} | {r.learn:.2f} | {decimals(r.whole)} | "
+            f"{r.resident_gb:.2f} |"
             for r in rows
         ),
         "", "How many times as long, and as much memory, as Icarus:", "",
@@ -70,13 +75,20 @@ def report(
 
 
 def ratios(rows: Sequence[Row]) -> list[str]:
+    """Rows of a table: each side's numbers over those of Icarus with as many prompts."""
     by_own = {row.prompts: row for row in rows if row.side == OWN}
-    return [
-        f"| {r.prompts} | {r.name} | {r.generate / o.generate:.2f} | {r.learn / o.learn:.2f} | {r.whole / o.whole:.2f} | "
-        f"{r.resident_gb / o.resident_gb:.2f} |"
-        for r in rows
-        if r.side != OWN and (o := by_own.get(r.prompts)) is not None
-    ]
+    lines = []
+    for row in rows:
+        own = by_own.get(row.prompts)
+        if own is not None and row.side != OWN:
+            pairs = [(getattr(row, n), getattr(own, n)) for n in ("generate", "learn", "whole", "resident_gb")]
+            times = [decimals(None if a is None or not b else a / b) for a, b in pairs]
+            lines.append(f"| {row.prompts} | {row.name} | {' | '.join(times)} |")
+    return lines
+
+
+def decimals(number: float | None) -> str:
+    return "–" if number is None else f"{number:.2f}"
 
 
 def alone(own: dict[str, Any]) -> list[str]:
@@ -108,8 +120,8 @@ def turns(turn: dict[str, Any]) -> list[str]:
     )
     return [
         "## A whole turn of self-play", "",
-        "Client, reply, both readings of the judge, correction, four candidates judged, two steps (quickstart); the plain turn is "
-        f"the same role by role, sample by sample, with full padded sequences. Both said {words}.", "",
+        f"Client, reply, both readings of the judge, correction, four candidates judged, {turn['steps']} of two steps (quickstart); the plain turn "
+        f"is the same role by role, sample by sample, with full padded sequences. Both said {words}.", "",
         "| part | as it is | plain | times |", "|---|--:|--:|--:|",
         *(f"| {part} | {fast[part]:.2f} | {slow[part]:.2f} | {slow[part] / fast[part]:.1f} |" for part in fast),
         f"| whole | {quick:.2f} | {plain:.2f} | {plain / quick:.1f} |",

@@ -1,7 +1,7 @@
 """Icarus' own GRPO step (agents/learner.py), shared and naive; run by benchmarks/training.py in a process of its own.
 
 Replies to all prompts are sampled in one batch; then a step is taken on each prompt's group, as a run does, where the peers take
-one step on all. `--naive` learns by full padded sequences (naive.py) and generates the same way.
+one step on all. `--naive` learns by full padded sequences (naive.py), from tokens of the prompt: it would generate in the same way.
 """
 
 from __future__ import annotations
@@ -41,21 +41,27 @@ class Icarus:
     def step(self, prompts: list[dict[str, Any]], new_tokens: int) -> dict[str, Any]:
         """Generate once, then Learner.grpo_step on each group."""
         watch, group = Watch(), self.told["group"]
-        asked = [prompt["tokens"] for prompt in prompts for _ in range(group)]
-        self.key, own = mx.random.split(self.key)
         with self.learner.sets.role(THERAPIST):
-            with watch("generate"):
-                replies = generate(
-                    self.endless, asked, temperatures=[self.told["temperature"]] * len(asked),
-                    keys=list(mx.random.split(own, len(asked))), max_tokens=new_tokens, min_p=self.told["min_p"],
-                )  # fmt: skip
+            replies = self._copied(prompts, new_tokens) if self.naive else self._sampled(prompts, new_tokens, watch)
             with watch("learn"), naive_learning() if self.naive else nullcontext():
                 for i, prompt in enumerate(prompts):
-                    candidates = [reply.response for reply in replies[i * group : (i + 1) * group]]
-                    self.learner.grpo_step(
-                        prompt["tokens"], candidates, rewards(group), GrpoPart(kl_weight=self.told["kl_weight"])
-                    )
-        return {**watch.seconds, "replies": [len(reply.response) for reply in replies]}
+                    own = replies[i * group : (i + 1) * group]
+                    kl = GrpoPart(kl_weight=self.told["kl_weight"])
+                    self.learner.grpo_step(prompt["tokens"], own, rewards(group), kl)
+        return {"generate": None, **watch.seconds, "replies": [len(reply) for reply in replies]}
+
+    def _sampled(self, prompts: list[dict[str, Any]], new_tokens: int, watch: Watch) -> list[list[int]]:
+        asked = [prompt["tokens"] for prompt in prompts for _ in range(self.told["group"])]
+        self.key, own = mx.random.split(self.key)
+        with watch("generate"):
+            replies = generate(
+                self.endless, asked, temperatures=[self.told["temperature"]] * len(asked),
+                keys=list(mx.random.split(own, len(asked))), max_tokens=new_tokens, min_p=self.told["min_p"],
+            )  # fmt: skip
+        return [reply.response for reply in replies]
+
+    def _copied(self, prompts: list[dict[str, Any]], new_tokens: int) -> list[list[int]]:
+        return [prompt["tokens"][i : i + new_tokens] for prompt in prompts for i in range(self.told["group"])]
 
 
 def learner(told: dict[str, Any]) -> tuple[LoadedModel, Learner]:

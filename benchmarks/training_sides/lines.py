@@ -2,8 +2,9 @@
 
 The first line is what every side is told, answered with {"name", "trainable": adapter parameters}. Every further line is
 {"prompts": [{"messages", "tokens"}, ...], "new_tokens"}, answered after one GRPO step on K replies to each with
-{"generate": s, "learn": s, "replies": [length of each], "resident_gb": the process's largest so far}. The files beside this one are
-also run by interpreters that have none of this project's packages, so it needs the standard library only.
+{"generate": seconds, null for replies that were given, "learn": seconds, "replies": [length of each], "resident_gb": the most that
+the process has held}. The peers' files are run by interpreters that have none of this project's packages, so this one needs the
+standard library only.
 """
 
 from __future__ import annotations

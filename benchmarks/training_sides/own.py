@@ -114,9 +114,8 @@ def measured(told: dict[str, Any], prompt: list[int], new_tokens: int, repeats: 
     for name, scored in passes.items():
         mx.clear_cache()
         mx.reset_peak_memory()
-        found[name] = group.gradients(scored)
-        peak = mx.get_peak_memory() / 1e9
-        table.append({"pass": name, "seconds": seconds(lambda s=scored: group.gradients(s), repeats), "peak_gb": peak})
+        took = seconds(lambda n=name, s=scored: found.update({n: group.gradients(s)}), repeats)
+        table.append({"pass": name, "seconds": took, "peak_gb": mx.get_peak_memory() / 1e9})
     exact, *others = found.values()
     largest = max(float(mx.abs(g).max()) for g in exact.values())
     apart = max(float(mx.abs(other[n] - g).max()) for other in others for n, g in exact.items())

@@ -98,19 +98,16 @@ def measured(folder: str, repeats: int) -> dict[str, Any]:
     """Median seconds of the turn both ways, by part, and whether both said the same."""
     with tempfile.TemporaryDirectory() as runs:
         settings = read_settings(QUICKSTART, {"run.folder": runs, "model.name": folder})
-        rlaif = settings.rlaif.model_copy(update={"only_if_better": False})
-        trainer = TBNRLTrainer(load_model(folder), settings.model_copy(update={"rlaif": rlaif}))
+        trainer = TBNRLTrainer(load_model(folder), settings)
         env, learner = trainer.env, trainer.learner
-        observation, _ = env.reset(seed=1)
-        observation = _play(
-            trainer, observation, 0
-        ).observation  # a client who has been answered, and all that is made once
+        env.reset(seed=1)
+        observation = env.step("I'm glad you came. What was this week like?")[0]  # and what is made once has been made
         begun, learned = env.snapshot(), learner.remember()
         turns: dict[str, list[TurnResult]] = {"as it is": [], "plain": []}
         for _ in range(repeats):
             for name, found in turns.items():
                 with naive_turn(env) if name == "plain" else nullcontext(), patch.dict(_lines_known(env)):
-                    found.append(_play(trainer, observation, 1))
+                    found.append(_play(trainer, observation))
                 observation = env.restore(begun)
                 learner.go_back(learned)
     said = {name: [c.tokens for c in (t[0].reply, t[0].corrected, *t[0].candidates)] for name, t in turns.items()}
@@ -118,15 +115,25 @@ def measured(folder: str, repeats: int) -> dict[str, Any]:
         "seconds": {name: statistics.median(sum(t.seconds.values()) for t in found) for name, found in turns.items()},
         "parts": {name: _parts([t.seconds for t in found]) for name, found in turns.items()},
         "same": said["as it is"] == said["plain"],
-        "steps": [[t.rlaif is not None, t.grpo is not None] for found in turns.values() for t in found],
+        "steps": min((t.rlaif is not None) + (t.grpo is not None) for found in turns.values() for t in found),
     }
 
 
-def _play(trainer: TBNRLTrainer, observation: dict[str, Any], seed: int) -> TurnResult:
-    settings = trainer.settings
-    return play_turn(
-        trainer.env, trainer.therapist, trainer.learner, observation, mx.random.key(seed), settings, Stopwatch()
-    )
+def _play(trainer: TBNRLTrainer, observation: dict[str, Any]) -> TurnResult:
+    with patch("agents.self_play.why_no_rlaif", _only_if_empty):
+        return play_turn(
+            trainer.env,
+            trainer.therapist,
+            trainer.learner,
+            observation,
+            mx.random.key(1),
+            trainer.settings,
+            Stopwatch(),
+        )
+
+
+def _only_if_empty(reply: Completion, outcome: Any, corrected: Completion, *others: Any) -> str | None:
+    return None if reply.tokens and corrected.tokens else "an empty reply"
 
 
 def _lines_known(env: SessionEnv) -> dict[str, float]:
