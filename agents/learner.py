@@ -132,7 +132,7 @@ class Learner:
         lower = record_lower(self.model, prompt, [corrected, original], self.first_layer)
 
         def loss() -> tuple[mx.array, mx.array]:
-            logp, mask = response_logprobs(self.model, prompt, [corrected, original], lower=lower)
+            logp, mask = self._logprobs(prompt, [corrected, original], lower)
             total = sequence_logprob(logp, mask, settings.length_normalised)
             return rlaif_loss(total[0], total[1], settings.beta), total[0] - total[1]
 
@@ -158,7 +158,7 @@ class Learner:
         spoken: list[mx.array] = []  # log-probabilities of the policy that spoke
 
         def loss() -> tuple[mx.array, mx.array]:
-            logp, mask = response_logprobs(self.model, prompt, candidates, lower=lower)
+            logp, mask = self._logprobs(prompt, candidates, lower)
             if not spoken:
                 spoken.append(mx.stop_gradient(logp))
             value = grpo_loss(
@@ -219,7 +219,13 @@ class Learner:
         return mx.stack([each, chosen - ref_chosen, rejected - ref_rejected])
 
     def _batch_logprobs(self, batch: Batch, lower: LowerStates | None) -> tuple[mx.array, mx.array]:
-        return response_logprobs(self.model, batch.prompt, batch.branches, lower=lower, given=batch.given)
+        return self._logprobs(batch.prompt, batch.branches, lower, batch.given)
+
+    def _logprobs(
+        self, prompt: list[int], branches: list[list[int]], lower: LowerStates | None, given: list[int] | None = None
+    ) -> tuple[mx.array, mx.array]:
+        again = self.settings.checkpoint_gradients
+        return response_logprobs(self.model, prompt, branches, lower=lower, given=given, checkpoint=again)
 
     def _dpo_reference(self, batch: Batch, settings: DpoPart) -> tuple[LowerStates, mx.array]:
         """(states below the first adapter, log-probabilities of the replies under the reference)."""
@@ -231,7 +237,7 @@ class Learner:
 
     def _reference(self, prompt: list[int], responses: list[list[int]], lower: LowerStates) -> mx.array:
         with self.sets.role(FROZEN):
-            logp, _ = response_logprobs(self.model, prompt, responses, lower=lower)
+            logp, _ = self._logprobs(prompt, responses, lower)
             mx.eval(logp)
         return logp
 

@@ -199,6 +199,11 @@ class OptimizerPart(_Section):
     stop_after_bad: int = Field(
         5, ge=1, description="Steps in a row with a gradient that is not finite before the run stops."
     )
+    checkpoint_gradients: bool = Field(
+        False,
+        description="Compute each layer again on the way back in place of keeping its inside: longer prompts in the same memory, "
+        "slower steps, the same gradients.",
+    )
 
 
 class GuardPart(_Section):

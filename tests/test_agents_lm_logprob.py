@@ -12,7 +12,7 @@ from test_agents_lm_lora import SMALL, noisy
 
 from agents.lm.device import mx
 from agents.lm.logprob import naive_response_logprobs, record_lower, response_logprobs
-from agents.lm.lora import inject, set_trainable
+from agents.lm.lora import inject, set_trainable, trainable
 
 PROMPT = [(i * 37) % 250 for i in range(20)]  # longer than the fakes' sliding window of 8
 RESPONSES = [[5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], [100, 101], [200]]
@@ -53,11 +53,38 @@ def test_shared_prefix_and_recorded_lower_layers_equal_full_sequences(
     assert mx.allclose(shared, naive, atol=1e-5, rtol=0)
     assert mx.array_equal(replayed, shared)
     _, expected = value_and_gradients(model, lambda m: naive_response_logprobs(m, PROMPT, responses))
-    for keywords in ({}, {"lower": lower}):
+    for keywords in ({}, {"lower": lower}, {"checkpoint": True}, {"lower": lower, "checkpoint": True}):
         _, found = value_and_gradients(model, lambda m, k=keywords: response_logprobs(m, PROMPT, responses, **k))
         largest = max(mx.abs(g).max().item() for g in expected.values())
         worst = max(mx.abs(found[n] - g).max().item() for n, g in expected.items())
         assert worst <= 1e-5 * max(1.0, largest)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gemma3_text"])
+def test_checkpointed_layers_forget_their_inside_and_leave_adapters_and_gradients_as_they_are(model_type: str) -> None:
+    model = adapted(model_type)
+    prompt = [(i * 37) % 250 for i in range(400)]
+    before, layers = trainable(model), list(model.layers)
+    gradients, peaks = [], []
+    for checkpoint in (False, True):
+        mx.clear_cache()
+        mx.reset_peak_memory()
+        held = mx.get_active_memory()
+        _, found = value_and_gradients(
+            model, lambda m, c=checkpoint: response_logprobs(m, prompt, RESPONSES, checkpoint=c)
+        )
+        mx.eval(found)
+        peaks.append(mx.get_peak_memory() - held)
+        gradients.append(found)
+        set_trainable(model, before)  # what value_and_grad leaves in the model are its own arrays
+    plain, again = gradients
+    largest = max(mx.abs(g).max().item() for g in plain.values())
+    assert max(mx.abs(again[n] - g).max().item() for n, g in plain.items()) <= 1e-5 * max(1.0, largest)
+    assert peaks[1] < 0.7 * peaks[0]
+    logp, _ = response_logprobs(model, prompt, RESPONSES, checkpoint=True)
+    assert mx.allclose(logp, response_logprobs(model, prompt, RESPONSES)[0], atol=1e-6)
+    assert all(array is before[name] for name, array in trainable(model).items())
+    assert all(a is b for a, b in zip(model.layers, layers, strict=True))
 
 
 def test_mask_and_padding() -> None:

@@ -1,4 +1,4 @@
-"""Layers that stand aside for the time of a pass: what enters a layer is kept, what lies above it is not computed.
+"""Layers that are stood in for during a pass: what enters one is kept, what lies above is not computed, its inside is forgotten.
 
 A model is a list of layers between an embedding and a norm; the list is changed and changed back, the layers are not.
 """
@@ -13,6 +13,7 @@ import mlx.nn as nn
 
 from agents.lm.architecture import hidden_states, layers_of
 from agents.lm.device import mx
+from agents.lm.functional_cache import FunctionalCache
 
 
 class Skip:
@@ -47,6 +48,35 @@ class Watched(Tap):
     def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
         self.seen.append(hidden)
         worked: mx.array = self.stands_for(hidden, mask, cache)
+        return worked
+
+
+class Checkpointed(Skip):
+    """A layer whose inside is not kept for the backward pass; it is computed once more there.
+
+    All that gradients flow through is an input or an output: adapters, hidden states, and the keys and values that the cache held
+    before and holds after. The cache has to be a functional one: it is not written to inside, so computing twice leaves one trace.
+    """
+
+    def __call__(self, hidden: mx.array, mask: Any = None, cache: Any = None) -> mx.array:
+        layer, held = self.stands_for, [] if cache.keys is None else [cache.keys, cache.values]
+        offset, n_mem, slots = cache.offset, cache.n_mem, cache.slots
+
+        def inside(adapters: Any, hidden: mx.array, *held: mx.array) -> tuple[mx.array, ...]:
+            own = FunctionalCache(*held, offset=offset, n_mem=n_mem)
+            own.slots = slots
+            before = layer.trainable_parameters()
+            layer.update(adapters)
+            try:
+                output = layer(hidden, mask, own)
+            finally:
+                layer.update(before)  # or the module would hold arrays of the backward pass, and with them its graph
+            return output, own.keys, own.values
+
+        output, keys, values = mx.checkpoint(inside)(layer.trainable_parameters(), hidden, *held)
+        cache.keys, cache.values = keys, values
+        cache.advance(hidden.shape[1])
+        worked: mx.array = output
         return worked
 
 

@@ -6,6 +6,10 @@ The K responses share the prompt x: its keys and values are computed once inside
 branches, so gradients flow back through it (a detached prefix is wrong by 1e-2). The head, a third of a forward pass,
 runs on response positions only. Layers below the first adapter are frozen: their output can be recorded once
 (`record_lower`) and serve several losses and the reference policy.
+
+With `checkpoint` a layer's inside is not kept for the backward pass but computed again. mlx-lm's grad_checkpoint does that
+wrongly as soon as there is a cache: keys and values that a layer leaves in it are no outputs of the checkpointed function,
+so their gradients are lost. Here they are inputs and outputs, and gradients are those of the plain pass.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any
 import mlx.nn as nn
 
 from agents.lm.architecture import head, hidden_states, layers_of
-from agents.lm.depth import Skip, Tap, layers_replaced
+from agents.lm.depth import Checkpointed, Skip, Tap, layers_replaced
 from agents.lm.device import mx
 from agents.lm.functional_cache import functional_caches
 
@@ -47,21 +51,26 @@ def response_logprobs(
     *,
     lower: LowerStates | None = None,
     given: Sequence[int] | None = None,
+    checkpoint: bool = False,
 ) -> tuple[mx.array, mx.array]:
     """(log-probabilities (K, T) in float32, mask (K, T) of 0 and 1 in float32); where the mask is 0, so is the number.
 
     Differentiable in the adapters inside `nn.value_and_grad`; outside it, a reference pass. T is the longest response.
     lower: from `record_lower` with the same prompt and responses.
     given: (K,) how many of each response's first tokens are read and not scored: what a branch adds to the shared prompt.
+    checkpoint: compute each layer again on the way back, for a longer prompt in the same memory. Nothing but time changes.
     Raises ValueError for an empty prompt, no responses, or a response with nothing to score.
     """
     given = [0] * len(responses) if given is None else list(given)
     _expect(prompt, responses, given)
-    if lower is not None and lower.first > 0:
+    first = 0 if lower is None else lower.first
+    replaced: dict[int, Skip] = {}
+    if checkpoint:
+        replaced |= {i: Checkpointed() for i in range(first, len(layers_of(model)))}
+    if lower is not None and first > 0:
         stored = [lower.prompt] if lower.branches is None else [lower.prompt, lower.branches]
-        with layers_replaced(model, _replaying(lower.first, stored)):
-            hidden = _response_hidden(model, prompt, responses)
-    else:
+        replaced |= _replaying(first, stored)
+    with layers_replaced(model, replaced):
         hidden = _response_hidden(model, prompt, responses)
     return _token_logprobs(model, hidden, responses, given)
 
