@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from agents.cli_calibrate import add_calibrate
 from agents.cli_judge import add_judge
 from agents.cli_mine import add_mine
+from agents.cli_plan import add_plan
 from agents.cli_play import add_play, add_replay
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add_judge(commands)
     add_calibrate(commands)
     add_mine(commands)
+    add_plan(commands)
     return parser
 
 
@@ -269,6 +271,8 @@ def _is_expected(error: Exception) -> bool:
     kinds = {
         ("agents.settings", "SettingsError"),
         ("agents.run_folder", "RunFolderError"),
+        ("agents.descriptions", "NoDescription"),
+        ("agents.lm.blueprint", "BadDescription"),
         ("agents.lm.lora", "NoSuchLayers"),
         ("agents.lm.digits", "NoDigits"),
         ("envs.types", "ClientFailed"),

@@ -16,7 +16,7 @@ from mlx_lm.utils import _get_classes, dequantize_model
 
 from agents.lm.architecture import KNOWN, UnknownArchitecture, layers_of
 from agents.lm.device import mx
-from agents.lm.lora import LoraSettings, flatten, global_generator_untouched, inject
+from agents.lm.lora import LoraSettings, global_generator_untouched, inject
 
 Config = dict[str, Any]
 NEEDED = ("torch_dtype", "dtype")  # config.json's names for the floating type of the weights, old and new
@@ -26,9 +26,9 @@ class BadDescription(ValueError):
     """A config.json that says too little, or what mlx-lm does not read; the message says what."""
 
 
-def blueprint(config: Config, *, cpu: bool = False, quantised: bool = True) -> nn.Module:
+def blueprint(config: Config, *, cpu: bool = False) -> nn.Module:
     """The model of a config.json, frozen, as `load_model` would have it on a GPU or, with `cpu`, on a CPU: there quantised weights
-    are expanded to float32. quantised False: as before it was quantised, e.g. to count parameters.
+    are expanded to float32.
 
     What mlx_lm.convert would quantise is quantised: every module that can be, whose inputs are whole groups, where config and
     model do not say otherwise. Raises UnknownArchitecture, BadDescription.
@@ -37,8 +37,7 @@ def blueprint(config: Config, *, cpu: bool = False, quantised: bool = True) -> n
         model = _built(config)
         _head(model, config)
         _cast(model, config)
-        if quantised:
-            _quantise(model, config)
+        _quantise(model, config)
         if cpu:
             model = dequantize_model(model)
             model.set_dtype(mx.float32)
@@ -52,12 +51,6 @@ def adapted(config: Config, lora: LoraSettings, *, cpu: bool = False) -> nn.Modu
     model = blueprint(config, cpu=cpu)
     inject(model, lora, mx.random.key(0))
     return model
-
-
-def activation_dtype(model: nn.Module) -> mx.Dtype:
-    """The floating type that tokens are computed in: the one of the last norm before the head."""
-    norms = [a.dtype for name, a in flatten(model.parameters()).items() if name.endswith("model.norm.weight")]
-    return norms[0]
 
 
 def _built(config: Config) -> nn.Module:

@@ -13,22 +13,19 @@ activations` says of what. Beside all this stands the process itself: about 0.7 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import mlx.nn as nn
-
-from agents.lm.activations import FLOAT, Load, Step, activation_bytes, pass_bytes, vocabulary
-from agents.lm.architecture import layers_of
-from agents.lm.blueprint import Config, activation_dtype, adapted, blueprint
-from agents.lm.cache_sizes import batch_cache_bytes, kept_values, prompt_cache_bytes, trunk_bytes
+from agents.lm.activations import FLOAT, Load, Step, activation_bytes, pass_bytes
+from agents.lm.blueprint import Config, adapted
+from agents.lm.cache_sizes import batch_cache_bytes, prompt_cache_bytes, trunk_bytes
 from agents.lm.generate import PREFILL
-from agents.lm.lora import LEAVES, LoraSettings, adapted_layers, flatten, trainable
+from agents.lm.lora import LoraSettings
+from agents.lm.shapes import Shapes, shapes_of
 
 COUNTERS = 12  # bytes: Adam's step and learning rate
 LOGIT_COPIES = 4  # rows of logits that a draw makes: as they are, kept, tempered, with noise
 PARTS = {  # name -> whether it is exact
-    "base weights": True, "adapters": True, "Adam's moments": True, "judge's prompt": True, "turn to take back": True,
+    "base weights": True, "adapters": True, "Adam's moments": True, "readers' prompts": True, "turn to take back": True,
     "prompt caches": True, "candidates' caches": True, "a pass": False, "layers for backward": False,
     "logits and gradients": False, "gradients and update": True,
 }  # fmt: skip
@@ -63,101 +60,61 @@ class Moment:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run needs. parameters: of the base, counted before it was quantised; trained: of one adapter set. base: bytes of its
-    parts. layers: adapted ones."""
+    """What a run needs, moment by moment, in a model of these shapes."""
 
-    parameters: int
-    trained: int
-    base: dict[str, int]
-    layers: list[int]
-    depth: int
+    shapes: Shapes
     lengths: Lengths
-    moments: tuple[Moment, ...] = field(default=())
+    moments: tuple[Moment, ...]
 
     @property
     def peak(self) -> Moment:
+        """The moment that needs most."""
         return max(self.moments, key=lambda moment: moment.total)
 
 
 def plan_memory(config: Config, lora: LoraSettings, lengths: Lengths, *, cpu: bool = False) -> Plan:
-    """The plan of a run with a model of this config.json. Raises what `blueprint` and `adapted_layers` raise."""
-    model = adapted(config, lora, cpu=cpu)
-    whole = flatten(blueprint(config, quantised=False).parameters())
-    return Plan(
-        parameters=sum(array.size for array in whole.values()),
-        trained=sum(array.size for array in trainable(model).values()),
-        base=base_bytes(model),
-        layers=adapted_layers(len(layers_of(model)), lora),
-        depth=len(layers_of(model)),
-        lengths=lengths,
-        moments=moments(model, lengths),
-    )
+    """The plan of a run with the model of this config.json. Raises what `blueprint.adapted` raises."""
+    return plan_shapes(shapes_of(adapted(config, lora, cpu=cpu)), lengths)
 
 
-def base_bytes(model: nn.Module) -> dict[str, int]:
-    """Bytes of the frozen base by part; adapters left out. With b bits in groups of g, each with a scale and a bias of s bytes:
-
-    quantised  size (b / 8 + 2 s / g)        else  size · item
-    """
-    found = dict.fromkeys(("embedding", "attention", "experts", "other units", "head", "norms and routers"), 0)
-    for name, array in flatten(model.parameters()).items():
-        if name.rpartition(".")[2] not in LEAVES:
-            found[_part(name)] += array.nbytes
-    return {part: size for part, size in found.items() if size}
+def plan_shapes(shapes: Shapes, lengths: Lengths) -> Plan:
+    """The same for shapes that are known: another turn of the same run."""
+    return Plan(shapes, lengths, moments(shapes, lengths))
 
 
-_NAMES: dict[str, Callable[[str], bool]] = {
-    "embedding": lambda name: "embed_tokens." in name,
-    "head": lambda name: "lm_head." in name,
-    "experts": lambda name: ".switch_mlp." in name,
-    "norms and routers": lambda name: "norm." in name or ".gate." in name or "e_score_correction_bias" in name,
-    "attention": lambda name: ".self_attn." in name,
-}
-
-
-def _part(name: str) -> str:
-    return next((part for part, fits in _NAMES.items() if fits(name)), "other units")
-
-
-def adapter_bytes(model: nn.Module) -> int:
-    """Bytes of one set: 4 Σ r (inputs + outputs), times the experts where a module holds them all."""
-    return sum(array.nbytes for array in trainable(model).values())
-
-
-def adam_bytes(model: nn.Module) -> int:
+def adam_bytes(shapes: Shapes) -> int:
     """Bytes of Adam's state: two moments of each adapter array, its step and its learning rate."""
-    return 2 * adapter_bytes(model) + COUNTERS
+    return 2 * shapes.adapter + COUNTERS
 
 
-def moments(model: nn.Module, lengths: Lengths) -> tuple[Moment, ...]:
+def moments(shapes: Shapes, lengths: Lengths) -> tuple[Moment, ...]:
     """What is held when. RLAIF learns from two responses, GRPO from `rows`; each may end in a stop token."""
-    item, one = activation_dtype(model).size, adapter_bytes(model)
-    kept = trunk_bytes(model, lengths.judge + lengths.kept, item)
-    held = {"base weights": sum(base_bytes(model).values()), "adapters": 2 * one, "Adam's moments": adam_bytes(model)}
-    held |= {"judge's prompt": kept} if kept else {}
-    prompts = prompt_cache_bytes(model, lengths.prompt, item) + prompt_cache_bytes(model, lengths.correction, item)
+    one, kept = shapes.adapter, trunk_bytes(shapes, lengths.judge + lengths.kept)
+    held = {"base weights": sum(shapes.base.values()), "adapters": 2 * one, "Adam's moments": adam_bytes(shapes)}
+    held |= {"readers' prompts": kept} if kept else {}
+    prompts = prompt_cache_bytes(shapes, lengths.prompt) + prompt_cache_bytes(shapes, lengths.correction)
     caches, back = {"prompt caches": prompts}, {"turn to take back": 3 * one}
-    found = [Moment("between turns", held), Moment("speaking", held | back | caches | _speaking(model, lengths, item))]
+    found = [Moment("between turns", held), Moment("speaking", held | back | caches | _speaking(shapes, lengths))]
     if lengths.judge:
-        found.append(Moment("judging", held | back | caches | _judging(model, lengths, item)))
+        found.append(Moment("judging", held | back | caches | _judging(shapes, lengths)))
     for name, rows, before in (("RLAIF step", 2, {}), ("GRPO step", lengths.rows, back)):
-        layers, head = activation_bytes(model, Step(lengths.prompt, rows, lengths.reply), item)
+        layers, head = activation_bytes(shapes, Step(lengths.prompt, rows, lengths.reply))
         passing = {"layers for backward": layers, "logits and gradients": head}
         found.append(Moment(name, held | before | caches | passing))
     return (*found, Moment("update", held | back | caches | {"gradients and update": 3 * one}))
 
 
-def _speaking(model: nn.Module, lengths: Lengths, item: int) -> dict[str, int]:
-    """Candidates at their last token, or the last chunk of their prompt: K rows grow while one layer works at a time."""
-    rows = batch_cache_bytes(model, lengths.rows, lengths.prompt, lengths.reply, item)
+def _speaking(shapes: Shapes, lengths: Lengths) -> dict[str, int]:
+    """Candidates at their last token, beside what a chunk of their prompt or a draw makes for itself."""
     chunk = min(PREFILL, lengths.prompt)
-    prefill = pass_bytes(model, Load(chunk, lengths.prompt, chunk * lengths.prompt), item)
-    draw = LOGIT_COPIES * lengths.rows * vocabulary(model) * FLOAT
+    prefill = pass_bytes(shapes, Load(chunk, lengths.prompt, chunk * lengths.prompt))
+    draw = LOGIT_COPIES * lengths.rows * shapes.vocabulary * FLOAT
+    rows = batch_cache_bytes(shapes, lengths.rows, lengths.prompt, lengths.reply)
     return {"candidates' caches": rows, "a pass": max(prefill, draw)}
 
 
-def _judging(model: nn.Module, lengths: Lengths, item: int) -> dict[str, int]:
+def _judging(shapes: Shapes, lengths: Lengths) -> dict[str, int]:
     """A tree's branches stand in one row beside a copy of its trunk in every layer; one layer works at a time."""
     keys = lengths.judge + lengths.asked
-    copies = keys * sum(kept_values(model)) * item
-    return {"a pass": copies + pass_bytes(model, Load(lengths.asked, keys, lengths.asked * keys), item)}
+    load = Load(lengths.asked, keys, lengths.asked * keys)
+    return {"a pass": trunk_bytes(shapes, keys) + pass_bytes(shapes, load)}
