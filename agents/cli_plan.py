@@ -52,7 +52,7 @@ def run_plan(asked: argparse.Namespace) -> int:
     planned = plan_run(settings, turn=asked.turn, prompt_tokens=asked.prompt_tokens, cpu=asked.cpu)
     memory = None if asked.memory is None else round(asked.memory * GB)
     over = memory is not None and planned.plan.peak.total > memory
-    smaller = changes(settings, planned, memory) if over or asked.json or memory is None else []
+    smaller = changes(settings, planned, memory) if over or memory is None else []
     if asked.json:
         print(json.dumps(as_json(planned, memory, smaller), indent=1))
         return 0

@@ -142,7 +142,11 @@ def _with(settings: Settings, part: str, **values: object) -> Settings:
 
 
 def _peak(settings: Settings, like: RunPlan) -> int:
-    return plan_run(settings, turn=like.turn, cpu=like.cpu).plan.peak.total
+    """Of the same turn; the shapes are those that are known where model and adapters are the same."""
+    if settings.model.name != like.model or settings.lora != like.lora:
+        return plan_run(settings, turn=like.turn, cpu=like.cpu).plan.peak.total
+    lengths = lengths_of(settings, load_catalog(settings.environment.catalog), like.turn)
+    return plan_shapes(like.plan.shapes, lengths).peak.total
 
 
 def _fewer_turns(settings: Settings, planned: RunPlan, memory: int | None) -> Change | None:
