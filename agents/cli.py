@@ -16,6 +16,7 @@ from agents.cli_calibrate import add_calibrate
 from agents.cli_chat import add_chat
 from agents.cli_judge import add_judge
 from agents.cli_mine import add_mine
+from agents.cli_plan import add_plan
 from agents.cli_play import add_play, add_replay
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add_judge(commands)
     add_calibrate(commands)
     add_mine(commands)
+    add_plan(commands)
     for found in sorted(entry_points(group="icarus.commands"), key=lambda one: one.name):
         found.load()(commands)
     return parser
@@ -298,6 +300,8 @@ def _is_expected(error: Exception) -> bool:
         ("agents.settings", "SettingsError"),
         ("dapt.settings", "DaptSettingsError"),
         ("agents.lm.run_folder", "RunFolderError"),
+        ("agents.descriptions", "NoDescription"),
+        ("agents.lm.blueprint", "BadDescription"),
         ("agents.lm.lora", "NoSuchLayers"),
         ("agents.lm.digits", "NoDigits"),
         ("envs.types", "ClientFailed"),

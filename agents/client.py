@@ -18,6 +18,7 @@ from envs.voice import AuthoredVoice, SpeakingTurn, Utterance, VoiceFailure, pri
 MOST_LINES = 12  # lines that are compared in one pass: cost grows with their tokens
 CHOICE_TEMPERATURE = 0.5
 ATTEMPTS = 3
+MOST_TOKENS = 80  # that a client writes at a time
 
 
 class ChosenVoice:
@@ -77,7 +78,7 @@ class WrittenVoice:
 
     name = "written"
 
-    def __init__(self, loaded: LoadedModel, sets: AdapterSets, role: str, max_tokens: int = 80) -> None:
+    def __init__(self, loaded: LoadedModel, sets: AdapterSets, role: str, max_tokens: int = MOST_TOKENS) -> None:
         self._loaded, self._sets, self._role, self._max_tokens = loaded, sets, role, max_tokens
 
     def speak(self, turns: Sequence[SpeakingTurn]) -> list[Utterance | VoiceFailure]:

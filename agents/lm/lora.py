@@ -77,7 +77,7 @@ def inject(model: nn.Module, settings: LoraSettings, key: mx.array) -> list[str]
     model.freeze()
     ranks = _ranks(model, settings)
     present = dict(model.named_modules())
-    with _global_generator_untouched():
+    with global_generator_untouched():
         made = [(path, _lora(present[path], rank, settings)) for path, rank in ranks.items()]
     model.update_modules(tree_unflatten(made))
     set_trainable(model, fresh(model, key))
@@ -102,7 +102,7 @@ def _lora(base: nn.Module, rank: int, settings: LoraSettings) -> nn.Module:
 
 
 @contextmanager
-def _global_generator_untouched() -> Iterator[None]:
+def global_generator_untouched() -> Iterator[None]:
     """mlx-lm's constructors draw an A that is thrown away; give the global generator its state back."""
     state: Any = mx.random.state
     high, low = state[0].tolist()
