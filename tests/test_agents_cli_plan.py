@@ -17,7 +17,7 @@ from agents.settings import read_settings
 from client_graph.catalog import load_catalog
 from client_graph.names import CONFIGS
 
-RUNS = sorted(CONFIGS.glob("*.toml"))
+RUNS = sorted(set(CONFIGS.glob("*.toml")) - set(CONFIGS.glob("dapt_*.toml")))
 GB = 10**9
 
 
