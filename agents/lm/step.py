@@ -27,7 +27,7 @@ class Norms(NamedTuple):
 
 def norms_of(gradients: Any) -> Norms:
     """The norms of a tree of gradients of adapters."""
-    flat: dict[str, mx.array] = dict(tree_flatten(gradients))  # type: ignore[arg-type]
+    flat: dict[str, mx.array] = dict(tree_flatten(gradients))
     squares = {name: g.astype(mx.float32).square().sum() for name, g in flat.items()}
     mx.eval(squares)
     by_kind = dict.fromkeys(KINDS, 0.0)
