@@ -124,12 +124,15 @@ def _train(asked: argparse.Namespace) -> int:
 
     from agents.lm.device import device_name
     from agents.lm.models import load_model
+    from agents.lm.ranks import Ranks
     from agents.lm.run_folder import RunFolder
     from agents.run import phases
+    from agents.training import rank_folder
 
     settings = _settings(asked)
-    folder = RunFolder.existing(asked.resume) if asked.resume else None
-    console = Console(soft_wrap=True)
+    ranks = Ranks()
+    folder = rank_folder(RunFolder.existing(asked.resume).path, ranks) if asked.resume else None
+    console = Console(soft_wrap=True, quiet=ranks.rank > 0)
     console.print(NOTICE, style="dim")
     if folder is not None and (folder / "summary.json").is_file():
         console.print(

@@ -71,14 +71,6 @@ def digest(sessions: Sequence[Session]) -> str:
     return hashlib.sha256("\n".join(s.model_dump_json(exclude_none=True) for s in sessions).encode()).hexdigest()
 
 
-def split(sessions: Sequence[Session], held_out: int, rng: np.random.Generator) -> tuple[list[Session], list[Session]]:
-    """(to learn from, held out), both in the order given. Raises ValueError if nothing is left to learn from."""
-    if held_out >= len(sessions):
-        raise ValueError(f"corpus.held_out = {held_out} of {len(sessions)} sessions; expected some left to learn from")
-    out = set(rng.permutation(len(sessions))[:held_out].tolist())
-    return [s for i, s in enumerate(sessions) if i not in out], [s for i, s in enumerate(sessions) if i in out]
-
-
 def replies(sessions: Sequence[Session], chat: Chat) -> list[Example]:
     """What the therapists said, and what they should have said at a misstep where the session tells."""
     return [

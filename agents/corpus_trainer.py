@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from agents.corpus import Chat, Example, batches, digest, pairs, replies, sessions_of, split
+from agents.corpus import Chat, Example, batches, digest, pairs, replies, sessions_of
+from agents.guards import finite
 from agents.learner import FROZEN, THERAPIST, BadGradients, Batch, Preferences, StepReport
 from agents.lm.device import device_name
+from agents.lm.five_tuple import SessionFileError, split
 from agents.lm.models import LoadedModel
 from agents.lm.run_folder import STEPS, RunFolder, RunFolderError
 from agents.probe import Probe, probe
-from agents.record import finite, memory_scalars
+from agents.record import memory_scalars
 from agents.settings import Settings
 from agents.training import Training, as_dict, peak_resident_gb, seed_of
 from client_graph.catalog import load_catalog
@@ -30,7 +32,9 @@ class CorpusProgress:
 
     step: int = 0
     applied: int = 0
-    looks: list[dict[str, float]] = field(default_factory=list)  # at what is held out: step, and what was measured
+    looks: list[dict[str, float | None]] = field(
+        default_factory=list
+    )  # at what is held out: step, and what was measured
 
 
 class CorpusTrainer(Training):
@@ -52,8 +56,17 @@ class CorpusTrainer(Training):
         self.catalog = load_catalog(settings.environment.catalog)
         sessions = sessions_of(settings.corpus.sessions)
         self.corpus_hash = digest(sessions)
-        learned, held_out = split(sessions, settings.corpus.held_out, self._generator(0))
+        learned, held_out = split(sessions, settings.corpus.held_out)
         self.examples, self.held_out = self._examples(learned), self._examples(held_out)
+        if not self.examples:
+            what = (
+                "reply that is no misstep"
+                if self.method == "sft"
+                else "turn with a counterfactual, so no pair to prefer in"
+            )
+            raise SessionFileError(
+                [f"{settings.corpus.sessions or 'the shipped sessions'}: found no {what}"], "learned from"
+            )
         self._epoch: tuple[int, list[Batch]] | None = None  # the batches of one epoch, drawn again when the next begins
         self._steps_an_epoch = math.ceil(len(self._batches(0)) / self.ranks.size)
         self.steps = self.epochs * self._steps_an_epoch
@@ -141,7 +154,7 @@ class CorpusTrainer(Training):
 
     def _look_on(self) -> None:
         if seen := self.look():
-            self.progress.looks.append({"step": self.progress.step, **seen})
+            self.progress.looks.append({"step": self.progress.step, **{n: finite(v) for n, v in seen.items()}})
             self._looked(-seen["loss"])
 
     def _step(self, batch: Batch) -> tuple[StepReport, dict[str, float]]:
@@ -154,6 +167,7 @@ class CorpusTrainer(Training):
     def _state(self) -> dict[str, Any]:
         return {
             "corpus_hash": self.corpus_hash,
+            "held_out": sorted({one.session for one in self.held_out}),
             "steps": self.steps,
             "progress": dataclasses.asdict(self.progress),
             "before": as_dict(self.before),
@@ -162,7 +176,8 @@ class CorpusTrainer(Training):
     def _restore(self, state: dict[str, Any], path: Path) -> list[str]:
         for what, found, expected in (
             ("sessions of SHA-256", self.corpus_hash, state["corpus_hash"]),
-            ("a number of steps", self.steps, state["steps"]),
+            ("sessions held out,", sorted({one.session for one in self.held_out}), state["held_out"]),
+            ("a number of steps,", self.steps, state["steps"]),
         ):
             if found != expected:
                 raise RunFolderError(

@@ -5,6 +5,7 @@ Reward is not among them. A score that rises while these fall is how a judge is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,6 +33,7 @@ class Seen:
     garbled: int
     judged: int
     failed: int
+    broken: bool = False  # the divergence was no number: e^-Δ past what a float holds
 
     @classmethod
     def of(cls, turn: TurnResult) -> Seen:
@@ -41,8 +43,9 @@ class Seen:
         heard = [turn.outcome, *turn.candidate_outcomes]
         return cls(
             reply=turn.reply.text,
-            kl=turn.grpo.kl if turn.grpo else None,
-            entropy=turn.grpo.entropy if turn.grpo else None,
+            kl=finite(turn.grpo.kl) if turn.grpo else None,
+            entropy=finite(turn.grpo.entropy) if turn.grpo else None,
+            broken=turn.grpo is not None and not math.isfinite(turn.grpo.kl),
             spoken=len(said),
             garbled=sum(
                 not one.text.strip() or (isinstance(o, Outcome) and is_garbled(o))
@@ -56,6 +59,11 @@ class Seen:
 def is_garbled(outcome: Outcome) -> bool:
     """Whether the screen found the reply garbled or empty."""
     return any(found.kind in GARBLED for found in outcome.judgement.violations)
+
+
+def finite(value: float) -> float | None:
+    """The number, or None for one that is none: JSON has no NaN, and a record must not fail for it."""
+    return value if math.isfinite(value) else None
 
 
 class Guard:
@@ -86,8 +94,9 @@ class Guard:
         kl = [seen.kl for seen in turns if seen.kl is not None]
         entropy = [seen.entropy for seen in turns if seen.entropy is not None]
         slower = "lower optimizer.learning_rate or raise grpo.kl_weight in the run folder's settings.toml"
-        if s.most_kl is not None and kl:
-            yield "divergence from the reference, nats a reply", float(np.mean(kl)), "at most", s.most_kl, slower
+        if s.most_kl is not None and (kl or any(seen.broken for seen in turns)):
+            mean = math.inf if any(seen.broken for seen in turns) else float(np.mean(kl))
+            yield "divergence from the reference, nats a reply", mean, "at most", s.most_kl, slower
         if s.least_entropy is not None and entropy:
             yield "entropy, nats a token", float(np.mean(entropy)), "at least", s.least_entropy, slower
         pairs = distinct([seen.reply for seen in turns], 2)

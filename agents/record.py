@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.guards import distinct
+from agents.guards import distinct, finite
 from agents.learner import StepReport
 from agents.lm.device import mx
 from agents.lm.generate import Completion
@@ -152,11 +152,6 @@ def _step(step: StepReport | None, skipped: str | None) -> dict[str, Any]:
         "norms": {kind: finite(norm) for kind, norm in step.norms.items()},
         "applied": step.applied,
     }
-
-
-def finite(value: float) -> float | None:
-    """The number, or None for one that is none: a refused step is on record, and JSON has no NaN."""
-    return value if math.isfinite(value) else None
 
 
 def _judged(found: Outcome | JudgeFailure, with_reasons: bool = True) -> dict[str, Any]:

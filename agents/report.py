@@ -133,7 +133,7 @@ def corpus_table(summary: dict[str, Any]) -> Table:
             {"loss": "loss, nats a token" if summary["method"] == "sft" else "loss"}.get(name, name), justify="right"
         )
     for look in summary["looks"]:
-        table.add_row(str(look["step"]), *(f"{look[name]:.3f}" for name in names))
+        table.add_row(str(look["step"]), *(measured(look[name]) for name in names))
     return table
 
 

@@ -28,7 +28,7 @@ def phases(loaded: LoadedModel, settings: Settings, folder: RunFolder | None) ->
         run.path.mkdir(parents=True, exist_ok=True)
         write_whole(run / SETTINGS, settings.to_toml())
     start = RunFolder(run / START)
-    if not (start / SUMMARY).is_file():
+    if not Ranks().all((start / SUMMARY).is_file()):
         told = settings.run.model_copy(update={"method": "sft"})
         yield trainer_of(loaded, settings.model_copy(update={"run": told}), start)
     model = settings.model.model_copy(update={"adapter": str(start / ADAPTERS)})
@@ -49,7 +49,7 @@ def trainer_of(loaded: LoadedModel, settings: Settings, folder: RunFolder | None
 
 def enter(trainer: Training) -> list[str]:
     """Begin, or go on where the folder holds a checkpoint; returns warnings."""
-    if trainer.has_folder and trainer.folder.checkpoints():
+    if trainer.ranks.all(trainer.has_folder and bool(trainer.folder.checkpoints())):
         return trainer.resume()
     trainer.begin()
     return []

@@ -135,11 +135,15 @@ class TBNRLTrainer(Training):
         Of several ranks, each takes as many steps as a turn has, whether it plays one or not.
         """
         counted, due = self.count, self.learner.exchanges + 1 + self.settings.grpo.iterations
+        remembered = self.learner.remember()
         if not self.done:
             self._play()
-        if self.ranks.size > 1:
-            while self.learner.exchanges < due:
+        while self.ranks.size > 1 and self.learner.exchanges < due:
+            try:
                 self.learner.idle_step()
+            except BadGradients as failure:  # as on every rank at this step
+                self.learner.go_back(remembered)
+                self.paused, self.stop = str(failure), True
         self.progress.rounds += 1
         if self.count != counted:
             self._look_if_due()
@@ -174,7 +178,11 @@ class TBNRLTrainer(Training):
         every, count = self.settings.run.probe_every, self.count
         if every == 0 or count % every != 0:
             return
-        seen = self._probe(THERAPIST)
+        try:
+            seen = self._probe(THERAPIST)
+        except (BudgetSpent, JudgeRefused) as failure:
+            self.paused, self.stop = str(failure), True
+            return
         self.progress.looks.append({"turn": count, **{k: v for k, v in as_dict(seen).items() if k != "replies"}})
         if seen.composite is not None and self.paused is None:
             self._looked(seen.composite)

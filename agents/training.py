@@ -1,6 +1,7 @@
 """What every method of training shares: one base with its adapters, a learner, a run folder to stop in and go on from."""
 
 import dataclasses
+import math
 import resource
 import shutil
 import sys
@@ -133,6 +134,11 @@ class Training(ABC):
         if missing < 0:
             warnings.append(f"what came after {self._unit(self.count)} was not saved whole and is done again")
         self.folder.cut_log(self.log, saved.state["log_bytes"])
+        for newer in self.folder.checkpoints():
+            if RunFolder.count_of(newer) > RunFolder.count_of(
+                path
+            ):  # broken, or not had by every rank: of another course
+                shutil.rmtree(newer)
         return warnings
 
     def close(self) -> None:
@@ -179,7 +185,7 @@ class Training(ABC):
 
     def _looked(self, score: float) -> None:
         """A look at what is held out, the higher the better: the best one's checkpoint is kept."""
-        if self.best is None or score > self.best["score"]:
+        if math.isfinite(score) and (self.best is None or score > self.best["score"]):
             self.best = {"count": self.count, "score": score}
             self._checkpoint()
 
@@ -196,6 +202,7 @@ class Training(ABC):
                 "start_hash": self.learner.frozen_hash,
                 "bad_in_a_row": self.learner.bad_in_a_row,
                 "log_bytes": folder.log_size(self.log),
+                "ranks": self.ranks.size,
                 "best": self.best,
                 **self._state(),
             },
@@ -206,6 +213,11 @@ class Training(ABC):
                 shutil.rmtree(old)
 
     def _expect_same_start(self, path: Path, state: dict[str, Any]) -> None:
+        if state["ranks"] != self.ranks.size:
+            raise RunFolderError(
+                f"{path}: the run is one of {state['ranks']} process(es); found {self.ranks.size}. Go on with as many: "
+                f"mlx.launch -n {state['ranks']} ..."
+            )
         if (found := state["base_hash"]) != self.loaded.base_hash:
             raise AdapterMismatch(
                 f"{path}: found adapters for a base with SHA-256 {found}; expected {self.loaded.base_hash}, that of "
@@ -229,8 +241,14 @@ class Training(ABC):
 def new_folder(run: RunPart, ranks: Ranks) -> RunFolder:
     """A new run's folder; of several ranks, the others write to folders of their own in that of the first."""
     made = RunFolder.create(Path(run.folder), run.name) if ranks.rank == 0 else None
-    first = Path(ranks.of_first("" if made is None else str(made.path.absolute())))
-    return made or RunFolder(first / f"rank-{ranks.rank}")
+    if made is not None:
+        ranks.of_first(str(made.path.absolute()))
+    return made or rank_folder(Path(ranks.of_first("")), ranks)
+
+
+def rank_folder(run: Path, ranks: Ranks) -> RunFolder:
+    """The folder of this rank in a run's: the run's own for the first."""
+    return RunFolder(run if ranks.rank == 0 else run / f"rank-{ranks.rank}")
 
 
 def starting_adapters(loaded: LoadedModel, settings: Settings) -> tuple[LoraSettings, dict[str, mx.array]]:

@@ -101,14 +101,18 @@ def read_window(
 def _compressor_step(
     compressor: Compressor, optimizer: optim.Optimizer, history: Any, slots: int, gate: Gate
 ) -> float | None:
-    """φ moves by gate · ∇L_recon; None where the gate is shut. A loss that is not finite moves nothing."""
+    """A step on gate · ∇L_recon (of which Adam keeps the direction); the loss before it.
+
+    None where the gate is shut, or where loss or gradient is not finite: then nothing moves.
+    """
     if gate.compressor == 0.0:
         return None
     value, gradients = nn.value_and_grad(compressor, lambda c: c.loss(history, slots))(compressor)
     mx.eval(value, gradients)
-    if mx.isfinite(value).item():
-        optimizer.update(compressor, tree_map(lambda g: gate.compressor * g, gradients))
-        mx.eval(compressor.parameters(), optimizer.state)
+    if not (mx.isfinite(value).item() and all(mx.isfinite(g).all().item() for g in flatten(gradients).values())):
+        return None
+    optimizer.update(compressor, tree_map(lambda g: gate.compressor * g, gradients))
+    mx.eval(compressor.parameters(), optimizer.state)
     return float(value)
 
 

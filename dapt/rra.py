@@ -90,7 +90,9 @@ def history_of(
         start = slots + recap
         new = without_positions(layer, cache.keys[:, :, start:], cache.values[:, :, start:], start)
         parts = [new] if old is None else [old, new]
-        found.append(Plain(*(mx.stop_gradient(mx.concatenate(list(side), axis=2)) for side in zip(*parts, strict=True))))
+        found.append(
+            Plain(*(mx.stop_gradient(mx.concatenate(list(side), axis=2)) for side in zip(*parts, strict=True)))
+        )
     return found
 
 

@@ -19,7 +19,7 @@ from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, 
 from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
-from agents.lm.five_tuple import Session, read_sessions
+from agents.lm.five_tuple import Session, read_sessions, split
 from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
 from agents.lm.run_folder import ADAPTERS, SETTINGS, SUMMARY, RunFolder, RunFolderError
@@ -84,16 +84,10 @@ class DaptTrainer:
         """Sessions that are learned from and held out, and the samples of the former in their clusters."""
         part = self.settings.corpus
         sessions = read_sessions(part.sessions)
-        if part.held_out >= len(sessions):
-            raise ValueError(
-                f"corpus.held_out = {part.held_out} of {len(sessions)} sessions; expected some left to learn from"
-            )
+        self.learned, self.held_out = split(sessions, part.held_out)
         self.corpus_hash = hashlib.sha256(
             "\n".join(s.model_dump_json(exclude_none=True) for s in sessions).encode()
         ).hexdigest()
-        out = set(self._generator(1).permutation(len(sessions))[: part.held_out].tolist())
-        self.learned = [s for i, s in enumerate(sessions) if i not in out]
-        self.held_out = [s for i, s in enumerate(sessions) if i in out]
         self.curriculum = Curriculum(
             [VIEWS[name](self.learned) for name in part.views], lambda text: len(self._tokens(text))
         )
@@ -174,7 +168,8 @@ class DaptTrainer:
         if not self.done:
             self._checkpoint()
             return None
-        self.progress.looks.append({"step": self.progress.step, **self.look()})
+        if self.progress.looks[-1]["step"] != self.progress.step:  # or a run that was killed here would look twice
+            self.progress.looks.append({"step": self.progress.step, **self.look()})
         self._checkpoint()
         summary = self._summary()
         self.folder.write_json(SUMMARY, summary)

@@ -10,8 +10,16 @@ from fakes import ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.corpus import Chat, batch, batches, curriculum, digest, heard, pairs, replies, sessions_of, split
-from agents.lm.five_tuple import Counterfactual, Session, SessionFileError, TherapistReasoning, Turn, write_sessions
+from agents.corpus import Chat, batch, batches, curriculum, digest, heard, pairs, replies, sessions_of
+from agents.lm.five_tuple import (
+    Counterfactual,
+    Session,
+    SessionFileError,
+    TherapistReasoning,
+    Turn,
+    split,
+    write_sessions,
+)
 from client_graph.catalog import load_catalog
 
 TOKENIZER = ByteTokenizer()
@@ -105,11 +113,12 @@ def test_pairs_stand_in_two_halves() -> None:
 
 def test_sessions_are_split_whole_and_some_are_left_to_learn_from() -> None:
     found = [session(str(i)) for i in range(5)]
-    learned, held_out = split(found, 2, np.random.default_rng(0))
+    learned, held_out = split(found, 2)
     assert len(held_out) == 2
     assert {s.id for s in learned} | {s.id for s in held_out} == {s.id for s in found}
-    with pytest.raises(ValueError, match="5 of 5"):
-        split(found, 5, np.random.default_rng(0))
+    assert [s.id for s in split(found[::-1], 2)[1]] == [s.id for s in held_out][::-1]
+    with pytest.raises(SessionFileError, match="5 of 5"):
+        split(found, 5)
 
 
 def test_sessions_without_a_stage_and_empty_files_are_refused(tmp_path: Path) -> None:

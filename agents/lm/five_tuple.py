@@ -7,8 +7,9 @@ One session a line; fine-tuning, preferences and pre-training read the same file
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -171,6 +172,19 @@ def read_sessions(path: Path | str) -> tuple[Session, ...]:
     if problems:
         raise SessionFileError(problems, "read")
     return sessions
+
+
+def split(sessions: Sequence[Session], held_out: int) -> tuple[list[Session], list[Session]]:
+    """(to learn from, held out), both in the order given: those are held out whose id has the lowest SHA-256.
+
+    The same sessions for every seed and every way of training, or one would learn from what tells another what it has learned.
+    Raises SessionFileError if nothing is left to learn from.
+    """
+    if held_out >= len(sessions):
+        problem = f"corpus.held_out = {held_out} of {len(sessions)} sessions; expected some left to learn from"
+        raise SessionFileError([problem], "learned from")
+    out = set(sorted((s.id for s in sessions), key=lambda name: hashlib.sha256(name.encode()).digest())[:held_out])
+    return [s for s in sessions if s.id not in out], [s for s in sessions if s.id in out]
 
 
 def write_sessions(path: Path | str, sessions: Iterable[Session]) -> None:
