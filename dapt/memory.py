@@ -26,11 +26,22 @@ class Plain(NamedTuple):
     values: mx.array
 
 
+class History(NamedTuple):
+    """What is to be remembered: items of every layer, and how many tokens each item stands for."""
+
+    items: list[Plain]
+    counts: tuple[int, ...]
+
+
 class Memory(NamedTuple):
-    """Slots of every layer, rotated at positions 0 ... S - 1 and cut off from any gradient; keys, values: a layer each."""
+    """Slots of every layer, rotated at positions 0 ... S - 1 and cut off from any gradient; keys, values: a layer each.
+
+    counts: how many tokens each slot stands for.
+    """
 
     keys: tuple[mx.array, ...]
     values: tuple[mx.array, ...]
+    counts: tuple[int, ...]
 
     @property
     def slots(self) -> int:

@@ -8,7 +8,7 @@ the number of windows and takes one step. All of it stands in `Rolling`, so a ru
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mlx.nn as nn
 import mlx.optimizers as optim
@@ -20,7 +20,7 @@ from agents.lm.functional_cache import FunctionalCache
 from agents.lm.lora import flatten
 from agents.lm.models import LoadedModel
 from dapt.compressor import Compressor
-from dapt.memory import Memory
+from dapt.memory import History, Memory
 from dapt.recap import Gate, Quality, assess
 from dapt.rra import Window, compressed, history_of, pass_window
 from dapt.settings import WindowPart
@@ -87,7 +87,7 @@ def read_window(
     history = history_of(model, rolling.memory, window, caches)
     reconstruction = _compressor_step(compressor, optimizer, history, part.slots, gate)
     rolling.memory = compressed(model, compressor, history, part.slots)
-    mx.eval(rolling.memory)
+    mx.eval(rolling.memory.keys, rolling.memory.values)
     rolling.window += 1
     said, quality = None, None
     if key is not None and part.recap_tokens > 0:
@@ -99,7 +99,7 @@ def read_window(
 
 
 def _compressor_step(
-    compressor: Compressor, optimizer: optim.Optimizer, history: Any, slots: int, gate: Gate
+    compressor: Compressor, optimizer: optim.Optimizer, history: History, slots: int, gate: Gate
 ) -> float | None:
     """A step on gate · ∇L_recon (of which Adam keeps the direction); the loss before it.
 
@@ -107,7 +107,7 @@ def _compressor_step(
     """
     if gate.compressor == 0.0:
         return None
-    value, gradients = nn.value_and_grad(compressor, lambda c: c.loss(history, slots))(compressor)
+    value, gradients = nn.value_and_grad(compressor, lambda c: c.loss(*history, slots))(compressor)
     mx.eval(value, gradients)
     if not (mx.isfinite(value).item() and all(mx.isfinite(g).all().item() for g in flatten(gradients).values())):
         return None
@@ -153,5 +153,5 @@ def held_out_loss(
         nats -= float(passed.logp.sum())
         count += passed.logp.size
         memory = compressed(loaded.model, compressor, history_of(loaded.model, memory, window, passed.caches), slots)
-        mx.eval(memory)
+        mx.eval(memory.keys, memory.values)
     return nats, count

@@ -18,8 +18,8 @@ import mlx.nn as nn
 from agents.lm.architecture import head, hidden_states, layers_of
 from agents.lm.device import mx
 from agents.lm.functional_cache import FunctionalCache
-from dapt.compressor import Compressor
-from dapt.memory import Memory, Plain, at_positions, caches_after, without_positions
+from dapt.compressor import Compressor, merged
+from dapt.memory import History, Memory, Plain, at_positions, caches_after, without_positions
 
 
 class Window(NamedTuple):
@@ -74,9 +74,7 @@ def window_loss(model: nn.Module, memory: Memory | None, window: Window) -> mx.a
     return -pass_window(model, memory, window).logp.mean()
 
 
-def history_of(
-    model: nn.Module, memory: Memory | None, window: Window, caches: Sequence[FunctionalCache]
-) -> list[Plain]:
+def history_of(model: nn.Module, memory: Memory | None, window: Window, caches: Sequence[FunctionalCache]) -> History:
     """What is to be remembered after a window, layer by layer: the memory it had and its content, without positions.
 
     The recap is left out: it says again what the memory holds. Cut off from the gradient.
@@ -93,17 +91,18 @@ def history_of(
         found.append(
             Plain(*(mx.stop_gradient(mx.concatenate(list(side), axis=2)) for side in zip(*parts, strict=True)))
         )
-    return found
+    counts = () if memory is None else memory.counts
+    return History(found, (*counts, *[1] * len(window.content)))
 
 
-def compressed(model: nn.Module, compressor: Compressor, history: Sequence[Plain], slots: int) -> Memory:
+def compressed(model: nn.Module, compressor: Compressor, history: History, slots: int) -> Memory:
     """The history as the next window reads it: at most `slots` slots, rotated at 0, 1, ...; cut off from the gradient."""
     placed = [
         Plain(*(a.astype(was.dtype) for a, was in zip(at_positions(layer, kept), one, strict=True)))
-        for layer, kept, one in zip(layers_of(model), compressor(history, slots), history, strict=True)
+        for layer, kept, one in zip(layers_of(model), compressor(*history, slots), history.items, strict=True)
     ]
     keys, values = (tuple(mx.stop_gradient(a) for a in side) for side in zip(*placed, strict=True))
-    return Memory(keys, values)
+    return Memory(keys, values, merged(history.counts, slots))
 
 
 def cache_shapes(model: nn.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:

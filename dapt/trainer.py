@@ -228,6 +228,7 @@ class DaptTrainer:
                 "log_bytes": self.folder.log_size(WINDOWS),
                 "progress": dataclasses.asdict(self.progress),
                 "window": rolling.window,
+                "counts": [] if rolling.memory is None else list(rolling.memory.counts),
                 "recap": rolling.recap,
                 "quality": None if rolling.quality is None else dataclasses.asdict(rolling.quality),
             },
@@ -311,7 +312,7 @@ def _rolling(saved: Checkpoint) -> Rolling:
     quality = saved.state["quality"]
     return Rolling(
         window=saved.state["window"],
-        memory=Memory(*sides) if sides[0] else None,
+        memory=Memory(sides[0], sides[1], tuple(saved.state["counts"])) if sides[0] else None,
         recap=saved.state["recap"],
         quality=None if quality is None else Quality(**quality),
         gradients=_part(saved, "gradients"),
