@@ -6,82 +6,84 @@ ICARUS_KILLS=200 python -m pytest tests/test_agents_kills.py -s     the long for
 import json
 import os
 import random
+import select
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import tiny_llama
+from kills_worker import RUN
 from test_agents_corpus import session
-from test_agents_trainer import adapter_bytes, log_without_times, scores, settings
+from test_agents_trainer import adapter_bytes, log_without_times
 
 from agents.lm.adapters import tree_hash
 from agents.lm.five_tuple import write_sessions
 from agents.lm.run_folder import START, RunFolder
-from agents.run import enter, phases
-from agents.settings import CorpusPart, Settings, SftPart
-from agents.trainer import TBNRLTrainer
-from judges.scripted import ScriptedJudge
 
 KILLS = int(os.environ.get("ICARUS_KILLS", "3"))
-RUN = "run"
+WORKER = Path(__file__).parent / "kills_worker.py"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a forked child may not use Metal")
 
 
-def told(folder: Path, sessions: int) -> Settings:
-    """A fine-tuned start, then self-play; a checkpoint every second step."""
-    plain = settings(folder)
-    return plain.model_copy(
-        update={
-            "run": plain.run.model_copy(update={"sessions": sessions}),
-            "corpus": CorpusPart(sessions=str(folder.parent / "sessions.jsonl"), held_out=1, shared_by=2),
-            "sft": SftPart(epochs=2, learning_rate=1e-2),
-        }
-    )
+class Workers:
+    """Children of kills_worker.py, one at a time."""
+
+    def __init__(self) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+        )
+
+    def begin(self, folder: Path, sessions: int) -> int:
+        """The number of a child that runs."""
+        assert self._server.stdin is not None
+        self._server.stdin.write(f"{folder} {sessions}\n".encode())
+        return self._line()
+
+    def over(self, within: float) -> bool:
+        """Whether the child ends within so many seconds."""
+        return bool(select.select([self._server.stdout], [], [], max(0.0, within))[0])
+
+    def status(self) -> int:
+        """How the child ended; waits for it."""
+        return self._line()
+
+    def whole(self, folder: Path, sessions: int) -> float:
+        """A child's whole run, in seconds."""
+        began = time.monotonic()
+        self.begin(folder, sessions)
+        assert self.status() == 0
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+    def _line(self) -> int:
+        assert self._server.stdout is not None
+        found = b""
+        while not found.endswith(b"\n"):
+            read = self._server.stdout.read(1)
+            assert read, "the worker has ended"
+            found += read
+        return int(found)
 
 
-def in_a_process(folder: Path, sessions: int) -> int:
-    """The whole run or what is left of it, in a child; its process number."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        run = RunFolder.existing(folder / RUN) if (folder / RUN / "settings.toml").exists() else None
-        loaded = tiny_llama(layers=3)
-        asked = told(folder, sessions)
-        (folder / RUN).mkdir(parents=True, exist_ok=True)
-        for trainer in phases(loaded, asked, run or _begun(folder, asked)):
-            if isinstance(trainer, TBNRLTrainer):
-                trainer = TBNRLTrainer(loaded, trainer.settings, trainer.folder, ScriptedJudge(scores))
-            enter(trainer)
-            trainer.train()
-            trainer.close()
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def _begun(folder: Path, asked: Settings) -> RunFolder:
-    """A run folder of a known name, so that both runs are told the same."""
-    (folder / RUN / "settings.toml").write_text(asked.to_toml())
-    return RunFolder(folder / RUN)
-
-
-def run_to_the_end(folder: Path, sessions: int) -> float:
-    began = time.monotonic()
-    _, status = os.waitpid(in_a_process(folder, sessions), 0)
-    assert status == 0
-    return time.monotonic() - began
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    made = Workers()
+    yield made
+    made.close()
 
 
 def left_by(folder: Path) -> dict[str, object]:
     """All that a run leaves, but its times."""
     run = RunFolder(folder / RUN)
-    saved = run.newest_checkpoint()[1]
+    saved, first = run.newest_checkpoint()[1], RunFolder(run / START).newest_checkpoint()[1]
     assert saved.optimizer is not None
     steps = (run / START / "steps.jsonl").read_text().splitlines()
     return {
@@ -90,40 +92,39 @@ def left_by(folder: Path) -> dict[str, object]:
         "adapters": adapter_bytes(run.path),
         "start": adapter_bytes(run / START),
         "optimizer": tree_hash(saved.optimizer),
+        "summary": {
+            name: value
+            for name, value in json.loads((run / "summary.json").read_text()).items()
+            if name != "peak_resident_gb"
+        },
+        "start_state": {n: v for n, v in first.state.items() if n != "log_bytes"},
         "state": {name: value for name, value in saved.state.items() if name != "log_bytes"},  # whose lines hold times
     }
 
 
-def test_a_run_that_is_killed_and_goes_on_leaves_what_the_other_leaves(tmp_path: Path) -> None:
+def test_a_run_that_is_killed_and_goes_on_leaves_what_the_other_leaves(tmp_path: Path, workers: Workers) -> None:
     write_sessions(tmp_path / "sessions.jsonl", [session(str(i)) for i in range(4)])
     sessions = 2 if KILLS <= 10 else 12
-    whole = tmp_path / "whole"
-    killed = tmp_path / "killed"
-    seconds = run_to_the_end(whole, sessions)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    workers.whole(tmp_path / "warm", 1)
+    seconds = workers.whole(whole, sessions)
     chance, kills, ended, places = random.Random(0), 0, 0, Counter[str]()
     while kills < KILLS:
-        child = in_a_process(killed, sessions)
-        # Between a process that has hardly begun and one that has nearly done a third of the run.
-        deadline = time.monotonic() + chance.uniform(0.05, 0.35) * seconds
-        while time.monotonic() < deadline and not _over(child):
-            time.sleep(0.002)
-        if _over(child):  # it had come to its end before: the next one begins anew
-            assert os.waitpid(child, 0)[1] == 0
+        child = workers.begin(killed, sessions)
+        # Between a process that has hardly begun and one that has done a third of the run.
+        if workers.over(chance.uniform(0.02, 0.35) * seconds):
+            assert workers.status() == 0
             assert left_by(killed) == left_by(whole)
-            killed, ended = tmp_path / f"killed-{ended}", ended + 1
+            killed, ended = tmp_path / f"killed-{ended}", ended + 1  # the next one begins anew
             continue
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        workers.status()
         kills += 1
         places[_place(killed)] += 1
     if KILLS > 10:
         print(f"\n{kills} kills, {ended} whole runs between them; the run stood at: {dict(sorted(places.items()))}")
-    run_to_the_end(killed, sessions)
+    workers.whole(killed, sessions)
     assert left_by(killed) == left_by(whole)
-
-
-def _over(child: int) -> bool:
-    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _place(folder: Path) -> str:
@@ -135,10 +136,10 @@ def _place(folder: Path) -> str:
     return "nothing"
 
 
-def test_the_state_that_is_compared_holds_the_generators(tmp_path: Path) -> None:
+def test_the_state_that_is_compared_holds_the_generators(tmp_path: Path, workers: Workers) -> None:
     """The comparison above is of all that going on needs: client, environment's generator, guards, progress."""
     write_sessions(tmp_path / "sessions.jsonl", [session(str(i)) for i in range(4)])
-    run_to_the_end(tmp_path / "whole", 1)
+    workers.whole(tmp_path / "whole", 1)
     state = left_by(tmp_path / "whole")["state"]
     assert isinstance(state, dict)
     assert {"progress", "environment", "guard", "best", "bad_in_a_row"} <= set(state)
