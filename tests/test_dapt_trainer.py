@@ -14,9 +14,10 @@ from test_dapt_uhd import plain
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, tree_hash
 from agents.lm.device import mx
 from agents.lm.five_tuple import write_sessions
-from agents.lm.lora import LoraSettings, inject, slots
+from agents.lm.lora import LoraSettings, flatten, inject, slots
 from agents.lm.models import LoadedModel
 from agents.lm.run_folder import RunFolder
+from dapt.recap import Quality
 from dapt.settings import (
     CorpusPart,
     DaptSettings,
@@ -30,6 +31,7 @@ from dapt.trainer import WINDOWS, DaptTrainer
 
 
 def told(folder: Path, **run: Any) -> DaptSettings:
+    folder.mkdir(exist_ok=True)
     place = folder / "sessions.jsonl"
     if not place.exists():
         write_sessions(place, [plain(f"s{i}", 3) for i in range(4)])
@@ -157,3 +159,61 @@ def test_all_mistakes_of_a_settings_file_are_told(tmp_path: Path) -> None:
         read_dapt_settings(path)
     assert "run.sede" in str(error.value)
     assert read_dapt_settings("configs/dapt_quickstart.toml").window.size == 256
+
+
+KINDS = {
+    "good": Quality(0.0, 0.0, 0.0, 0.0, 9),
+    "poor": Quality(0.2, 0.0, 0.0, 0.0, 9),
+    "garbage": Quality(0.9, 0.0, 0.0, 0.0, 9),
+}
+
+
+def mean_gradient(folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> tuple[dict[str, mx.array], int]:
+    """What a sample's step is taken on where every recap is of one kind, and the windows of the sample."""
+    seen: list[Any] = []
+    monkeypatch.setattr("dapt.rolling.assess", lambda *words: KINDS[kind])
+    monkeypatch.setattr(
+        "dapt.trainer.take_step", lambda model, optimizer, gradients, norms, clip: seen.append(gradients)
+    )
+    settings = told(folder, steps=1)
+    # The compressor stands still, so that all three read the same history.
+    still = OptimizerPart(learning_rate=1e-2, compressor_share=1e-12)
+    part = settings.window.model_copy(update={"size": 90})
+    made = run(settings.model_copy(update={"optimizer": still, "window": part}))
+    return flatten(seen[0]), made.progress.windows
+
+
+def test_a_sample_is_the_mean_of_its_windows_each_gated_by_its_recap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """g_1 + γ Σ_(n > 1) g_n over N: γ is 1, 0.6 and 0, so that poor - garbage = 0.6 (good - garbage)."""
+    (good, windows), (poor, _), (garbage, _) = (
+        mean_gradient(tmp_path / kind, monkeypatch, kind) for kind in ("good", "poor", "garbage")
+    )
+    assert windows >= 3
+    largest = max(float(mx.abs(a).max()) for a in good.values())
+    assert largest > 0.0
+    apart = max(float(mx.abs(good[n] - garbage[n]).max()) for n in good)
+    assert apart > 0.05 * largest
+    for name, array in good.items():
+        rest = array - garbage[name]
+        assert mx.allclose(poor[name] - garbage[name], 0.6 * rest, atol=1e-3 * apart, rtol=0)
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_a_sample_with_gated_windows_goes_on_exactly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """Recaps of all kinds in turn: what was added up, the compressor and its moments survive a stop."""
+    kinds = list(KINDS.values())
+    monkeypatch.setattr("dapt.rolling.assess", lambda recap, content, before="": kinds[sum(content.encode()) % 3])
+    settings = told(tmp_path).model_copy(update={"window": WindowPart(size=50, slots=8, recap_tokens=3)})
+    plain = run(settings)
+    gates = {tuple(line["gate"]) for line in log(plain)}
+    assert len(gates) >= 3
+    stopped = run(settings, stop_after=stop)
+    again = run(settings, folder=RunFolder.existing(stopped.folder.path))
+    assert log(again) == log(plain)
+    found = [made.folder.newest_checkpoint()[1] for made in (again, plain)]
+    assert tree_hash(found[0].arrays) == tree_hash(found[1].arrays)
+    assert tree_hash(found[0].adapters["therapist"]) == tree_hash(found[1].adapters["therapist"])
