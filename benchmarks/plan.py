@@ -4,9 +4,9 @@
     python benchmarks/plan.py --write docs/memory.md    # and write both into the document
     python benchmarks/plan.py --plans-only --write docs/memory.md
 
-Measured are the quickstart's own shapes on SmolLM2 (float32, as a CPU has it): a reply and candidates of full length from prompts
-of the planned length, one RLAIF and one GRPO step, with the turn kept to take back, each beside the planned moment. Active and peak
-bytes are MLX's own count; what the process holds beside them (Python, MKL, the offline judge) is the last row.
+Measured are the quickstart's own shapes on SmolLM2 (float32, as a CPU has it), and the same with a long prompt: a reply and
+candidates of full length, one RLAIF and one GRPO step, with the turn kept to take back, each beside the planned moment. Active and
+peak bytes are MLX's own count; what the process holds beside them (Python, MKL, the offline judge) is the last row.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from agents.lm.adapters import AdapterSets
 from agents.lm.device import device_name, mx
 from agents.lm.generate import PrefixCache, generate
 from agents.lm.models import LoadedModel, load_model
-from agents.lm.plan import Plan, adam_bytes, plan_shapes
+from agents.lm.plan import PARTS, Plan, adam_bytes, plan_shapes
 from agents.run_plan import changes, plan_run
 from agents.settings import Settings, read_settings
 from agents.trainer import peak_resident_gb, starting_adapters
@@ -44,6 +44,7 @@ RUNS = {
     "minimax-m2": 256,
 }  # config -> GB of a machine
 TURNS = (1, 5, 10, 20)
+LONG = 900  # tokens of a prompt as it is late in a session that is remembered
 
 
 class Endless:
@@ -71,9 +72,9 @@ def tokens(count: int, seed: int, vocabulary: int) -> list[int]:
     return np.random.default_rng(seed).integers(0, vocabulary, count).tolist()
 
 
-def measured(settings: Settings) -> Table:
-    """Planned beside measured, on this machine."""
-    planned = plan_run(settings, cpu=True).plan
+def measured(settings: Settings, prompt_tokens: int | None = None) -> Table:
+    """Planned beside measured, on this machine; prompt_tokens as for `plan_run`."""
+    planned = plan_run(settings, cpu=True, prompt_tokens=prompt_tokens).plan
     lengths = replace(planned.lengths, judge=0, kept=0)  # no judge asks the model here
     planned = plan_shapes(planned.shapes, lengths)
     encoder = EmbeddingJudge()  # the process has it too
@@ -97,6 +98,7 @@ def measured(settings: Settings) -> Table:
         ("Adam", adam_bytes(planned.shapes), nbytes(learner.optimizer.state)),
     ]
     at = {moment.name: moment.total for moment in planned.moments}
+    held = {moment.name: sum(size for part, size in moment.parts.items() if PARTS[part]) for moment in planned.moments}
     rows.append(("between turns", at["between turns"], int(mx.get_active_memory())))
     remembered = learner.remember()
     prefixes = PrefixCache(THERAPIST, capacity=2)
@@ -118,9 +120,11 @@ def measured(settings: Settings) -> Table:
     caches = sum(cache.nbytes for kept in prefixes._kept.values() for cache in kept)
     rows.append(("prompt caches", planned.moments[1].parts["prompt caches"], caches))
     rlaif = peak_of(lambda: learner.rlaif_step(prompt, said[0], said[1], 1.0, settings.rlaif))
-    rows.append(("RLAIF step", at["RLAIF step"], rlaif))
-    rows.append(("speaking", at["speaking"], speak(prompt, lengths.rows)))
-    rows.append(("GRPO step", at["GRPO step"], peak_of(lambda: learner.grpo_step(prompt, said, scores, settings.grpo))))
+    speaking = speak(prompt, lengths.rows)
+    grpo = peak_of(lambda: learner.grpo_step(prompt, said, scores, settings.grpo))
+    for name, found in (("speaking", speaking), ("RLAIF step", rlaif), ("GRPO step", grpo)):
+        rows.append((name, at[name], found))
+        rows.append((f"{name}: what is estimated of it", at[name] - held[name], found - held[name]))
     del remembered, encoder  # held until here, as in a run
     return _beside(planned, rows, loaded)
 
@@ -134,7 +138,7 @@ def _beside(planned: Plan, rows: list[tuple[str, int, int]], loaded: LoadedModel
         f"{loaded.name} on {device_name()}: a prompt of {lengths.prompt} tokens, {lengths.correction} after feedback, "
         f"{lengths.rows} candidates of {lengths.reply}. Bytes; the last column is measured / planned."
     )
-    return Table("Planned and measured", ("", "planned", "measured", "ratio"), tuple(rows_of_text), note)
+    return Table(f"{lengths.prompt} tokens of prompt", ("", "planned", "measured", "ratio"), tuple(rows_of_text), note)
 
 
 def plans() -> str:
@@ -184,7 +188,8 @@ def main() -> None:
     asked = parser.parse_args()
     blocks = {}
     if not asked.plans_only:
-        blocks["measured"] = measured(read_settings(asked.config)).markdown()
+        settings = read_settings(asked.config)
+        blocks["measured"] = "\n".join(measured(settings, prompt).markdown() for prompt in (None, LONG))
     if not asked.measured_only:
         blocks["plans"] = plans()
     for name, block in blocks.items():

@@ -148,10 +148,20 @@ def tokens_of(count: int, seed: int) -> list[int]:
     return [(i * 37 + seed * 11) % 250 for i in range(count)]
 
 
-@pytest.mark.parametrize("model_type", TYPES)
-def test_what_backward_keeps_and_its_peak(model_type: str) -> None:
-    """Kept: within 6 % (masks and rotary tables are left out). Peak: within 20 %, in MLX's own order of freeing."""
-    learner = learner_of(fakes.tiny(model_type, **wide(model_type)))
+# How far what is kept may be off: masks and rotary tables are left out, and in bfloat16 a CPU's norms keep copies in float32.
+# Experts run in float32 alone there.
+KEPT = [
+    *((kind, mx.float32, 0.06) for kind in TYPES),
+    *((kind, mx.bfloat16, 0.17) for kind in ("llama", "gemma3_text")),
+]
+
+
+@pytest.mark.parametrize(("model_type", "dtype", "off"), KEPT)
+def test_what_backward_keeps_and_its_peak(model_type: str, dtype: mx.Dtype, off: float) -> None:
+    """The peak is within 20 %, in MLX's own order of freeing."""
+    loaded = fakes.tiny(model_type, **wide(model_type))
+    loaded.model.set_dtype(dtype)
+    learner = learner_of(loaded)
     shapes = shapes_of(learner.model)
     for prompt, longest, rows in STEPS:
         said = [tokens_of(longest, seed) for seed in range(rows)]
@@ -168,7 +178,7 @@ def test_what_backward_keeps_and_its_peak(model_type: str) -> None:
         value, gradients = nn.value_and_grad(learner.model, loss)(learner.model)
         mx.eval(value)
         kept = mx.get_active_memory() - before
-        assert kept == pytest.approx(layers - states + logits, rel=0.06)
+        assert kept == pytest.approx(layers - states + logits, rel=off)
         del value, gradients
         peak = peak_of(lambda loss=loss: mx.eval(nn.value_and_grad(learner.model, loss)(learner.model)))  # type: ignore[misc]
         assert peak == pytest.approx(layers - states + beside, rel=0.2)

@@ -8,7 +8,7 @@ A is one adapter set. What is held, and when:
     update          in place of the backward pass: its gradients twice (as they come, and scaled), and the therapist once more
 
 Base, adapters, moments and caches are exact: tests hold them to what loaded models take. The passes are estimates, `agents.lm.
-activations` says of what. Beside all this stands the process itself: about 0.7 GB of Python, MKL and the offline judge.
+activations` says of what. Beside all this stands the process itself: half a gigabyte of Python, MKL and the offline judge.
 """
 
 from __future__ import annotations
