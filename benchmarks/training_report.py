@@ -121,7 +121,8 @@ def turns(turn: dict[str, Any]) -> list[str]:
     return [
         "## A whole turn of self-play", "",
         f"Client, reply, both readings of the judge, correction, four candidates judged, {turn['steps']} of two steps "
-        f"(quickstart); the plain turn is the same role by role, sample by sample, with full padded sequences. Both said {words}.", "",
+        "(quickstart); the plain turn is the same role by role, sample by sample, with full padded sequences. "
+        f"Both said {words}.", "",
         "| part | as it is | plain | times |", "|---|--:|--:|--:|",
         *(f"| {part} | {fast[part]:.2f} | {slow[part]:.2f} | {slow[part] / fast[part]:.1f} |" for part in fast),
         f"| whole | {quick:.2f} | {plain:.2f} | {plain / quick:.1f} |",
