@@ -56,7 +56,8 @@ def report(
         "# The speed of training", "",
         f"Made by `{command(asked)}`, whose first lines say how, on {machine()}. Prompts of {spread(lengths)} tokens, four "
         f"replies of {asked.new_tokens} tokens each; {' / '.join(f'{p:,}' for p in parameters)} parameters are learned. Seconds "
-        "are medians; the sides' steps alternate.",
+        "are medians; the sides' steps alternate. With several prompts Icarus takes a step for each, the peers one for all: TRL in "
+        "one batch, mlx-lm-lora as many sequences at a time as there are prompts. mlx-lm-lora's reference is a second model.",
         "",
         "| prompts a step | side | steps | generate | loss, backward, step | whole | GB resident |",
         "|--:|---|--:|--:|--:|--:|--:|",
