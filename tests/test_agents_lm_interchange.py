@@ -395,6 +395,21 @@ def test_an_adapter_by_mlx_lm_that_is_none_of_ours(tmp_path: Path) -> None:
         assert part in str(error.value)
 
 
+def test_a_config_of_anything(tmp_path: Path) -> None:
+    mlx_lm_folder(tmp_path / "m", 1, None)
+    odd = {"num_layers": "four", "lora_parameters": [3], "icarus": "yes"}
+    for config in (odd, odd | {"lora_parameters": {"rank": True, "scale": 1, "keys": "self_attn.q_proj"}}):
+        (tmp_path / "m" / "adapter_config.json").write_text(json.dumps(config), "utf-8")
+        with pytest.raises(InterchangeError, match=r"(?s)lora_parameters.rank: found .*num_layers: found 'four'"):
+            import_mlx_lm(tmp_path / "m", fakes.tiny_llama())
+    peft_folder(tmp_path / "p", {"model.layers.0.self_attn.q_proj": 4}, layers_to_transform=0)
+    key = f"{PREFIX}model.layers.0.self_attn.q_proj.lora_"
+    flat = {f"{key}A.weight": np.array(1, np.float32), f"{key}B.weight": np.ones((2, 2, 2), np.float32)}
+    save_file(flat, tmp_path / "p" / "adapter_model.safetensors")
+    with pytest.raises(InterchangeError, match=r"A \(\) and B \(2, 2, 2\); expected"):
+        import_peft(tmp_path / "p", fakes.tiny_llama())
+
+
 def test_routers_do_not_come_over(tmp_path: Path) -> None:
     loaded = fakes.tiny("minimax")
     linear_to_lora_layers(loaded.model, 1, {"rank": 2, "scale": 1.0, "dropout": 0.0})

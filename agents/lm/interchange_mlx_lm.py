@@ -34,18 +34,24 @@ def import_mlx_lm(folder: Path | str, loaded: LoadedModel) -> Imported:
         wrong.append(
             f"fine_tune_type: found {kind!r}; expected 'lora'. Fuse it by mlx_lm.fuse and name the result as a base"
         )
-    told = config.get("lora_parameters") or {}
+    told, ours = (
+        found if isinstance(found := config.get(name), dict) else {} for name in ("lora_parameters", "icarus")
+    )
     rank, scale, last = told.get("rank"), told.get("scale"), config.get("num_layers")
     for name, value in {"lora_parameters.rank": rank, "lora_parameters.scale": scale, "num_layers": last}.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             wrong.append(f"{name}: found {value!r}; expected a number, as mlx_lm.lora writes it")
-    expect_base((config.get("icarus") or {}).get("base_hash"), loaded, wrong)
+    keys = told.get("keys")
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(key, str) for key in keys)):
+        wrong.append(f"lora_parameters.keys: found {keys!r}; expected names of modules")
+        keys = None
+    expect_base(ours.get("base_hash"), loaded, wrong)
     pairs = read_pairs(folder / WEIGHTS, ".lora_a", ".lora_b", wrong)
     wrong += counted(
         [f"{p}: A {a.shape}, the config says rank {rank}" for p, (a, _) in pairs.items() if a.shape[1:2] != (rank,)]
     )
     if isinstance(last, int):
-        wrong += _unlike_the_config(loaded.model, last, told.get("keys"), set(pairs))
+        wrong += _unlike_the_config(loaded.model, last, keys, set(pairs))
     factor = float(scale) if isinstance(scale, int | float) else 0.0
     return assemble(folder, loaded, {path: Foreign(a, b, factor) for path, (a, b) in pairs.items()}, wrong)
 

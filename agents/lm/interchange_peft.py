@@ -133,8 +133,8 @@ def import_peft(folder: Path | str, loaded: LoadedModel) -> Imported:
     found = {}
     for full, (a, b) in pairs.items():
         name = full.removeprefix(PREFIX)
-        rank, factor = config.factor(name) if config else (a.shape[0], 1.0)
-        if a.shape[0] != rank:
+        rank, factor = config.factor(name) if config else (None, 1.0)
+        if config and a.shape[:1] != (rank,):
             wrong.append(f"{name}: A {a.shape}, the config says rank {rank}")
         found[_ours(name, layers_path(loaded.model))] = Foreign(a.T, b.T, factor)
     if config:
