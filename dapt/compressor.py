@@ -72,7 +72,7 @@ class Compressor(nn.Module):
 def reconstruction(items: Plain, kept: Plain, counts: Sequence[int], slots: int) -> mx.array:
     """L above, of one layer: what was (1, heads, items, width) beside what is kept of it in so many slots."""
     place, share = _weights(counts, slots)
-    was, now = mx.array(counts, mx.float32), mx.array(merged(counts, slots), mx.float32)
+    was, now = mx.array(list(counts), mx.float32), mx.array(list(merged(counts, slots)), mx.float32)
     return sum(
         (_kept(a, b, was / was.sum(), now / now.sum(), place, share) for a, b in zip(items, kept, strict=True)),
         mx.array(0.0),
