@@ -1,9 +1,12 @@
 """Two processes on loopback take the steps of one with both batches; a run over two goes on as if it had not been stopped."""
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +28,29 @@ WORKER = Path(__file__).parent / "ranks_worker.py"
 
 
 def launched(*arguments: str) -> None:
-    """Run the worker on two ranks."""
-    command = [
-        str(Path(sys.executable).parent / "mlx.launch"),
-        "-n",
-        "2",
-        "--backend",
-        "ring",
-        "--python",
-        sys.executable,
-    ]
-    done = subprocess.run([*command, str(WORKER), *arguments], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
+    """Run the worker on two ranks as `mlx.launch -n 2 --backend ring` does, whose own process would take a core for waiting."""
+    ports = [_free_port() for _ in range(2)]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as hosts:
+        json.dump([[f"127.0.0.1:{port}"] for port in ports], hosts)
+        hosts.flush()
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, str(WORKER), *arguments],
+                env=os.environ | {"MLX_HOSTFILE": hosts.name, "MLX_RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        told = [rank.communicate(timeout=600)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(told)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def said(folder: Path, what: str) -> list[dict[str, Any]]:
