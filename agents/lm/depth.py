@@ -71,6 +71,8 @@ class Checkpointed(Skip):
                 output = layer(hidden, mask, own)
             finally:
                 layer.update(before)  # or the module would hold arrays of the backward pass, and with them its graph
+            assert own.keys is not None
+            assert own.values is not None
             return output, own.keys, own.values
 
         output, keys, values = mx.checkpoint(inside)(layer.trainable_parameters(), hidden, *held)
