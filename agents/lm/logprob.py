@@ -64,9 +64,8 @@ def response_logprobs(
     given = [0] * len(responses) if given is None else list(given)
     _expect(prompt, responses, given)
     first = 0 if lower is None else lower.first
-    replaced: dict[int, Skip] = {}
-    if checkpoint:
-        replaced |= {i: Checkpointed() for i in range(first, len(layers_of(model)))}
+    above = range(first, len(layers_of(model))) if checkpoint else ()
+    replaced: dict[int, Skip] = {i: Checkpointed() for i in above}
     if lower is not None and first > 0:
         stored = [lower.prompt] if lower.branches is None else [lower.prompt, lower.branches]
         replaced |= _replaying(first, stored)
