@@ -150,7 +150,7 @@ def plans() -> str:
         over = planned.plan.peak.total > memory
         said = [*heading(planned), peak_line(planned), verdict(planned, memory)]
         said += change_lines(changes(settings, planned, memory)) if over else []
-        page = [f"### `icarus plan configs/{name}.toml --memory {gigabytes}`", "", *_lines(said), ""]
+        page = [f"### `icarus plan configs/{name}.toml --memory {gigabytes}`", "", *_lines(said), "", ""]
         pages.append("\n".join(page) + table(planned).markdown().split("\n", 2)[2])
         turns = [turn for turn in TURNS if turn <= settings.environment.max_turns]
         peaks = {turn: plan_run(settings, turn=turn).plan.peak.total / GB for turn in turns}

@@ -18,6 +18,7 @@ from client_graph.catalog import load_catalog
 from client_graph.names import CONFIGS
 
 RUNS = sorted(set(CONFIGS.glob("*.toml")) - set(CONFIGS.glob("dapt_*.toml")))
+DOCUMENT = CONFIGS.parent / "docs" / "memory.md"
 GB = 10**9
 
 
@@ -45,6 +46,11 @@ def test_every_shipped_run_is_planned(path: Path, capsys: pytest.CaptureFixture[
     for parts in told["moments"].values():
         assert parts["together"] == sum(size for name, size in parts.items() if name != "together")
     assert told["shapes_from"].startswith("configs/models/")
+    peak = f"peak {told['peak']['bytes'] / GB:.2f} GB, at the moment: {told['peak']['moment']}"
+    page = DOCUMENT.read_text().split(f"`icarus plan configs/{path.name} ")[1]
+    assert peak in page.split("###")[0], (
+        "docs/memory.md is out of date: python benchmarks/plan.py --write docs/memory.md"
+    )
 
 
 def test_the_papers_run_is_not_fourteen_gigabytes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,12 +105,12 @@ def moments(shapes: Shapes, lengths: Lengths) -> tuple[Moment, ...]:
 
 
 def _speaking(shapes: Shapes, lengths: Lengths) -> dict[str, int]:
-    """Candidates at their last token, beside what a chunk of their prompt or a draw makes for itself."""
+    """Candidates at their last token and what a draw makes, or a chunk of their prompt before there are any: the larger."""
     chunk = min(PREFILL, lengths.prompt)
     prefill = pass_bytes(shapes, Load(chunk, lengths.prompt, chunk * lengths.prompt))
     draw = LOGIT_COPIES * lengths.rows * shapes.vocabulary * FLOAT
     rows = batch_cache_bytes(shapes, lengths.rows, lengths.prompt, lengths.reply)
-    return {"candidates' caches": rows, "a pass": max(prefill, draw)}
+    return {"a pass": prefill} if prefill > rows + draw else {"candidates' caches": rows, "a pass": draw}
 
 
 def _judging(shapes: Shapes, lengths: Lengths) -> dict[str, int]:
