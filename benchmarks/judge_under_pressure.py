@@ -10,9 +10,9 @@ different clients are (benchmarks/onlookers.py), and the ten best-scored replies
 those fall. A line of authored decent replies says where a person's words stand.
 
 `reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
-first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes about eight seconds on two cores: sixty
-steps eight minutes, two hundred half an hour. `--write` writes docs/judge_under_pressure.md, .png and .json; the .json is what
-`icarus mine-judge` reads.
+first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes eight to fifteen seconds on two cores, two
+hundred half an hour to an hour. `--write` writes docs/judge_under_pressure.md, .png and .json (with the name of a judge
+other than `embedding` behind it); the .json is what `icarus mine-judge` reads.
 """
 
 import argparse
@@ -271,10 +271,12 @@ def main() -> None:
 
 def write(runs: dict[str, list[Look]], accuracy: float) -> None:
     """After every look, so that a run that is stopped leaves what it has seen."""
-    write_whole(DOCS / "judge_under_pressure.md", report(runs, accuracy).encode())
-    picture(runs, DOCS / "judge_under_pressure.png")
+    other = [judge for judge in runs if judge != "embedding"]
+    stem = "_".join(["judge_under_pressure", *(other if len(runs) == 1 else [])])
+    write_whole(DOCS / f"{stem}.md", report(runs, accuracy).encode())
+    picture(runs, DOCS / f"{stem}.png")
     replies = [asdict(one) | {"judge": judge} for judge, looks in runs.items() for one in looks[-1].replies]
-    write_whole(DOCS / "judge_under_pressure.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
+    write_whole(DOCS / f"{stem}.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
 
 
 if __name__ == "__main__":

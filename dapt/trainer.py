@@ -19,7 +19,7 @@ from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, 
 from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
-from agents.lm.five_tuple import Session, read_sessions, split
+from agents.lm.five_tuple import read_sessions, split
 from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
 from agents.lm.run_folder import ADAPTERS, SETTINGS, SUMMARY, RunFolder, RunFolderError
@@ -317,6 +317,3 @@ def _rolling(saved: Checkpoint) -> Rolling:
         quality=None if quality is None else Quality(**quality),
         gradients=_part(saved, "gradients"),
     )
-
-
-__all__ = ["DaptTrainer", "Progress", "Session"]
