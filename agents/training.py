@@ -118,11 +118,7 @@ class Training(ABC):
         self.folder.acquire()
         path, saved, warnings = self._newest_checkpoint()
         self._expect_same_start(path, saved.state)
-        missing = saved.state["log_bytes"] - self.folder.log_size(self.log)
-        if missing > 0:
-            raise RunFolderError(
-                f"{self.folder / self.log}: {missing} bytes are missing that the checkpoint knows of; put back the log"
-            )
+        ahead = self.folder.expect_log(self.log, saved.state["log_bytes"])
         warnings += self._restore(saved.state, path)
         with self.sets.role(THERAPIST) as model:
             set_trainable(model, saved.adapters[THERAPIST])
@@ -131,7 +127,7 @@ class Training(ABC):
             self.learner.optimizer.learning_rate = self._learning_rate  # which a user may lower
         self.learner.bad_in_a_row = saved.state["bad_in_a_row"]
         self.best = saved.state["best"]
-        if missing < 0:
+        if ahead:
             warnings.append(f"what came after {self._unit(self.count)} was not saved whole and is done again")
         self.folder.cut_log(self.log, saved.state["log_bytes"])
         for newer in self.folder.checkpoints():
@@ -207,10 +203,7 @@ class Training(ABC):
                 **self._state(),
             },
         )
-        best = None if self.best is None else folder.checkpoint_path(self.best["count"])
-        for old in folder.checkpoints()[self.settings.run.keep_checkpoints :]:
-            if old != best:
-                shutil.rmtree(old)
+        folder.rotate(self.settings.run.keep_checkpoints, None if self.best is None else self.best["count"])
 
     def _expect_same_start(self, path: Path, state: dict[str, Any]) -> None:
         if state["ranks"] != self.ranks.size:

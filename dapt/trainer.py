@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -233,8 +232,7 @@ class DaptTrainer:
                 "quality": None if rolling.quality is None else dataclasses.asdict(rolling.quality),
             },
         )
-        for old in self.folder.checkpoints()[self.settings.run.keep_checkpoints :]:
-            shutil.rmtree(old)
+        self.folder.rotate(self.settings.run.keep_checkpoints)
 
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands, inside a sample too; returns warnings."""
@@ -246,11 +244,7 @@ class DaptTrainer:
                     f"{path}: the run began with a {what} of SHA-256 {saved.state[f'{what}_hash']}; found {found}. Put back what "
                     "it began with, or begin a new run with its adapters"
                 )
-        missing = saved.state["log_bytes"] - self.folder.log_size(WINDOWS)
-        if missing > 0:
-            raise RunFolderError(
-                f"{self.folder / WINDOWS}: {missing} bytes are missing that the checkpoint knows of; put back the log"
-            )
+        ahead = self.folder.expect_log(WINDOWS, saved.state["log_bytes"])
         set_trainable(self.loaded.model, saved.adapters["therapist"])
         assert saved.optimizer is not None
         restore_optimizer(self.optimizer, saved.optimizer)
@@ -258,7 +252,7 @@ class DaptTrainer:
         restore_optimizer(self.compressor_optimizer, _part(saved, "compressor_optimizer"))
         self.progress = Progress(**saved.state["progress"])
         self.rolling = _rolling(saved)
-        if missing < 0:
+        if ahead:
             warnings.append(f"what came after window {self.progress.windows} was not saved whole and is done again")
         self.folder.cut_log(WINDOWS, saved.state["log_bytes"])
         return warnings

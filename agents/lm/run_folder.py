@@ -141,6 +141,21 @@ class RunFolder:
             with open(path, "r+b") as file:
                 file.truncate(size)
 
+    def expect_log(self, name: str, size: int) -> bool:
+        """Whether a log is longer than the `size` bytes that a checkpoint knows of. Raises RunFolderError if it is shorter."""
+        missing = size - self.log_size(name)
+        if missing > 0:
+            raise RunFolderError(
+                f"{self.path / name}: {missing} bytes are missing that the checkpoint knows of; put back the log"
+            )
+        return missing < 0
+
+    def rotate(self, keep: int, best: int | None = None) -> None:
+        """Remove all but the newest `keep` checkpoints; that after `best` turns or steps stays, too."""
+        for old in self.checkpoints()[keep:]:
+            if self.count_of(old) != best:
+                shutil.rmtree(old)
+
     def write_json(self, name: str, value: dict[str, Any]) -> None:
         """A JSON file, whole or not at all."""
         write_whole(self.path / name, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
