@@ -17,6 +17,7 @@ from mlx.utils import tree_map
 from agents.lm.architecture import head, hidden_states
 from agents.lm.device import mx
 from agents.lm.functional_cache import FunctionalCache
+from agents.lm.generate import draw
 from agents.lm.lora import flatten
 from agents.lm.models import LoadedModel
 from dapt.compressor import Compressor
@@ -119,25 +120,17 @@ def _compressor_step(
 def recap_tokens(loaded: LoadedModel, caches: list[FunctionalCache], part: WindowPart, key: mx.array) -> list[int]:
     """The model goes on after the window and ASKED, until it ends or a line ends; the caches are used up."""
     model, tokenizer = loaded.model, loaded.tokenizer
-    stops = set(tokenizer.eos_token_ids)
+    stops, temperature = set(tokenizer.eos_token_ids), mx.array([part.recap_temperature])
     step, said = tokenizer.encode(ASKED, add_special_tokens=False), list[int]()
     while len(said) < part.recap_tokens:
-        logits = head(model, hidden_states(model, mx.array([step]), caches)[0, -1])
+        logits = head(model, hidden_states(model, mx.array([step]), caches)[:, -1])
         key, drawn = mx.random.split(key)
-        token = _drawn(logits, part, drawn)
+        token = int(draw(logits, temperature, drawn[None], part.min_p, 1.0))
         if token in stops or (said and "\n" in tokenizer.decode([token])):
             break
         said.append(token)
         step = [token]
     return said
-
-
-def _drawn(logits: mx.array, part: WindowPart, key: mx.array) -> int:
-    if part.recap_temperature == 0.0:
-        return int(mx.argmax(logits))
-    least = mx.max(logits) + (mx.log(mx.array(part.min_p)) if part.min_p > 0.0 else -mx.inf)
-    kept = mx.where(logits >= least, logits, -mx.inf)
-    return int(mx.random.categorical(kept / part.recap_temperature, key=key))
 
 
 def held_out_loss(

@@ -21,6 +21,7 @@ from agents.lm.five_tuple import (
     write_sessions,
 )
 from client_graph.catalog import load_catalog
+from client_graph.names import STAGE_NAMES
 
 TOKENIZER = ByteTokenizer()
 
@@ -66,7 +67,7 @@ def test_of_a_pair_the_better_reply_is_chosen() -> None:
 def test_the_chat_is_that_of_self_play() -> None:
     made = chat().messages(session(), next(iter(curriculum(4, 5, 1)))._replace(marker=""))
     assert [m["content"] for m in made[-3:]] == ["client 3", "reply 3", "client 4"]
-    assert "second stage" in made[0]["content"] or "working" in made[0]["content"].lower()
+    assert f"in its {STAGE_NAMES[1].lower()} stage" in made[0]["content"]
 
 
 def test_views_of_the_curriculum_run_forward_in_odd_windows_and_backward_in_even_ones() -> None:

@@ -226,11 +226,14 @@ class _Batch:
         """One token id for each row of logits (rows, vocabulary), which are float32."""
         split = mx.vmap(mx.random.split)(self.keys)
         self.keys = split[:, 0]
-        kept = _kept(logits, self.min_p, self.top_p)
-        cold = self.temperatures == 0
-        tempered = kept / mx.where(cold, 1.0, self.temperatures)[:, None]
-        drawn = mx.vmap(_categorical)(tempered, split[:, 1])
-        return mx.where(cold, mx.argmax(logits, axis=-1), drawn)
+        return draw(logits, self.temperatures, split[:, 1], self.min_p, self.top_p)
+
+
+def draw(logits: mx.array, temperatures: mx.array, keys: mx.array, min_p: float, top_p: float) -> mx.array:
+    """(rows,) token ids: one for each row of logits (rows, vocabulary), with a temperature and a key of its own; 0 is greedy."""
+    cold = temperatures == 0
+    tempered = _kept(logits, min_p, top_p) / mx.where(cold, 1.0, temperatures)[:, None]
+    return mx.where(cold, mx.argmax(logits, axis=-1), mx.vmap(_categorical)(tempered, keys))
 
 
 def _categorical(logits: mx.array, key: mx.array) -> mx.array:
