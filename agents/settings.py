@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from agents.lm.lora import LoraSettings
 from client_graph.settings import ClientSettings
 from judges.api.settings import AnthropicJudgeConfig
+from judges.memory import FEWEST
 from rewards.settings import RewardSettings
 
 Temperature = Annotated[float, Field(ge=0, le=0.9)]
@@ -88,6 +89,12 @@ class EnvironmentPart(_Section):
         None,
         description="Mean nats a token below which the frozen base says that a reply is hardly language, which costs like a "
         "violation; none: not asked. To be measured for each base (benchmarks/judge_likelihood.py).",
+    )
+    memory: int | None = Field(
+        None,
+        ge=FEWEST + 1,
+        description="How many of the clients' last lines are remembered with what was replied, so that a frame into which every "
+        "client is put costs like a violation; none: nothing is remembered.",
     )
     client: Literal["authored", "chosen", "written"] = Field(
         "chosen",

@@ -25,12 +25,13 @@ from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
 from envs import snapshot as env_snapshot
 from envs.session import SessionEnv
-from envs.types import ClientFailed, JudgeFailed
+from envs.types import ClientFailed, JudgeFailed, Outcome
 from judges.api.errors import BudgetSpent, JudgeRefused
 from judges.api.ledger import Spending, spending_of
 from judges.assessment.session import SessionAssessment
 from judges.language_model import LanguageModelJudge
 from judges.likelihood import WithLikelihood
+from judges.memory import Memory, WithMemory
 from judges.offline.embedding import EmbeddingJudge
 from judges.protocol import Judge
 
@@ -77,7 +78,10 @@ class TBNRLTrainer(Training):
         self.guard = Guard(settings.guards)
         self._scorer = judge or self._judge()  # without what stands before it: it may have spent something
         self._spent_before: Spending | None = None  # by the processes that the run was stopped in
-        self.env = self._environment(judge or self._with_likelihood(self._scorer))
+        told = settings.environment.memory
+        self.memory = Memory(told) if told else None
+        self._forgetful = judge or self._with_likelihood(self._scorer)  # who looks from outside remembers nothing
+        self.env = self._environment(WithMemory(self._forgetful, self.memory) if self.memory else self._forgetful)
         self._observation: dict[str, Any] = {}
 
     @property
@@ -111,6 +115,7 @@ class TBNRLTrainer(Training):
             "progress": dataclasses.asdict(self.progress),
             "before": as_dict(self.before),
             "guard": self.guard.state(),
+            "memory": self.memory.state() if self.memory else None,
             "environment": env_snapshot.to_json(self.env.snapshot()) if self._observation else None,
         }
 
@@ -125,6 +130,8 @@ class TBNRLTrainer(Training):
         self._spent_before = Spending.of(self.progress.spending) if self.progress.spending else None
         self.before = Probe(**{**state["before"], "replies": tuple(state["before"]["replies"])})
         self.guard.restore(state["guard"])
+        if self.memory and state["memory"] is not None:
+            self.memory.restore(state["memory"])
         if state["environment"] is not None:
             self._observation = self.env.restore(env_snapshot.from_json(state["environment"]))
         return []
@@ -160,6 +167,9 @@ class TBNRLTrainer(Training):
         if result is None:
             return
         self._observation = result.observation
+        if self.memory:
+            heard = [result.outcome, *(one for one in result.candidate_outcomes if isinstance(one, Outcome))]
+            self.memory.remember(result.client, [one.utterance for one in heard])
         progress.turn += 1
         progress.total_turns += 1
         progress.rlaif_steps += bool(result.rlaif and result.rlaif.applied)
@@ -295,7 +305,7 @@ class TBNRLTrainer(Training):
 
     def _probe(self, role: str) -> Probe:
         seed = seed_of(self.settings.run.seed, 2, 0)
-        return probe(self.loaded, self.sets, role, self.env.judge, self.catalog, self.settings.generation, seed)
+        return probe(self.loaded, self.sets, role, self._forgetful, self.catalog, self.settings.generation, seed)
 
     def _summary(self) -> dict[str, Any]:
         after = self._probe(THERAPIST)

@@ -4,10 +4,12 @@
 
 GRPO alone on SmolLM2-135M as in a first learning run: one client a step, K = 6 replies of at most 32 tokens, LoRA on the middle
 third, Adam 1e-4, k3 with weight 0.02, no fine-tuning first. The reward is what the environment pays for the turn itself: the mean
-of the twelve scores, less what violations cost. Beside it, on clients never trained on: a referee fitted to other examples,
-different word pairs, the frozen base's likelihood, how much this client's words raise it, violations, how alike the replies to
-different clients are (benchmarks/onlookers.py), and the ten best-scored replies for a reader. The reward may not rise while
-those fall. A line of authored decent replies says where a person's words stand.
+of the twelve scores, less what violations cost, a frame for everybody among them (judges/memory.py). Beside it, on clients never
+trained on: a referee fitted to other examples, different word pairs, the frozen base's likelihood, how much this client's words
+raise it, violations, how alike the replies to different clients are (benchmarks/onlookers.py), and the ten best-scored replies
+for a reader. The reward may not rise while those fall. A line of authored decent replies says where a person's words stand, and
+nothing counts as fallen that is still on the better side of them: the base's own samples are likelier to it than anything that a
+person says.
 
 `reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
 first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes eight to fifteen seconds on two cores, two
@@ -178,6 +180,7 @@ def train(judge: str, steps: int, seed: int, seen: Callable[[list[Look], float],
         earned = [(one.score, t) for one, t in zip(onlookers.scored(exchanges), tokens, strict=True)]
         kept = [(score, t) for score, t in earned if score is not None and t]
         rewards.append(float(np.mean([score for score, _ in kept])))
+        onlookers.memory.remember(said, [exchange.therapist for exchange in exchanges])
         if len(kept) > 1:
             learner.grpo_step(prompts[said], [t for _, t in kept], [score for score, _ in kept], GROUP)
         if step % 10 == 9:
@@ -199,18 +202,25 @@ def best(look: Look) -> str:
 
 
 def verdict(looks: Sequence[Look]) -> str:
-    """Whether the reward rose while what took no part fell; half a point, 0.3 nats and a tenth are what a reader would see."""
-    first, last = looks[1], looks[-1]  # looks[0] is at people's replies
-    fell = [name for name, change, seen in (
-        ("the referee's score", last.referee - first.referee, 0.5),
-        ("the base's likelihood", last.base_logprob - first.base_logprob, 0.3),
-        ("what the client's words add", last.answers - first.answers, 0.1),
-        ("the different word pairs", last.distinct_2 - first.distinct_2, 0.1),
-        ("the difference between replies to different clients", first.alike - last.alike, 0.1),
-    ) if change < -seen]  # fmt: skip
+    """Whether the reward rose while what took no part fell below where it began and below people's replies; half a point, 0.3 nats
+    and a tenth are what a reader would see."""
+    people, first, last = looks[0], looks[1], looks[-1]
+    fell, toward = [], []
+    for name, of, seen in (
+        ("the referee's score", lambda look: look.referee, 0.5),
+        ("the base's likelihood", lambda look: look.base_logprob, 0.3),
+        ("what the client's words add", lambda look: look.answers, 0.1),
+        ("the different word pairs", lambda look: look.distinct_2, 0.1),
+        ("the difference between replies to different clients", lambda look: -look.alike, 0.1),
+    ):
+        if of(last) < of(first) - seen:
+            (fell if of(last) < of(people) - seen else toward).append(name)
+    held = f"fell: {', '.join(fell)}" if fell else "held"
+    nearer = f" Lower than at first, and not below people's replies: {', '.join(toward)}." if toward else ""
     rose = last.reward - first.reward
-    held = "held" if not fell else f"fell: {', '.join(fell)}"
-    return f"The reward went from {first.reward:.2f} to {last.reward:.2f} ({rose:+.2f}); what took no part {held}."
+    return (
+        f"The reward went from {first.reward:.2f} to {last.reward:.2f} ({rose:+.2f}); what took no part {held}.{nearer}"
+    )
 
 
 def picture(runs: dict[str, list[Look]], path: Path) -> None:

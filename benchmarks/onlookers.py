@@ -15,6 +15,7 @@ from agents.lm.adapters import AdapterSets
 from agents.lm.models import LoadedModel
 from judges.calibration.referee import Referee
 from judges.likelihood import WithLikelihood
+from judges.memory import Memory, WithMemory
 from judges.offline.minilm import SentenceEncoder
 from judges.pairs import PAIRS, read_pairs
 from judges.protocol import Exchange, Judge, Judgement
@@ -63,7 +64,9 @@ class Onlookers:
         self._encoder = encoder
         self._likelihood = FrozenLikelihood(loaded, sets, base)
         self._screen = Screen(encoder.vocabulary())
-        self._judge: Judge = WithLikelihood(Screened(judge, screen=self._screen), self._likelihood)
+        self.memory = Memory()  # of what is said in training: it tells what is said to everybody
+        forgetful = WithLikelihood(Screened(judge, screen=self._screen), self._likelihood)
+        self._judge: Judge = WithMemory(forgetful, self.memory)
         self._referee = Referee()
         self._charge = RewardSettings().violation
         self.accuracy = self._referee.accuracy()

@@ -421,3 +421,35 @@ def test_a_run_with_the_reading_judge_that_stops_and_goes_on_is_one_that_does_no
     assert adapter_bytes(folders[0]) == adapter_bytes(folders[1])
     judged = json.loads((folders[0] / "turns.jsonl").read_text().splitlines()[0])["judgement"]
     assert "of its points are left" in judged["kind"]["narrative"]
+
+
+def test_what_every_client_was_told_is_remembered_over_a_stop(tmp_path: Path) -> None:
+    def made(run: RunFolder | None = None) -> TBNRLTrainer:
+        told = settings(tmp_path)
+        part = told.environment.model_copy(update={"memory": 64})
+        return TBNRLTrainer(
+            tiny_llama(layers=3), told.model_copy(update={"environment": part}), run, ScriptedJudge(scores)
+        )
+
+    def on_turn(result: TurnResult, progress: Progress) -> None:
+        seen.append(result)
+        run.stop = len(seen) == 3
+
+    seen: list[TurnResult] = []
+    run = made()
+    run.on_turn = on_turn
+    run.begin()
+    run.train()
+    run.folder.release()
+    assert run.env.judge.name == "scripted+memory"
+    assert run.memory is not None
+    remembered = run.memory.state()
+    assert [told["client"] for told in remembered] == [result.client for result in seen]
+    for told, result in zip(remembered, seen, strict=True):
+        assert len(told["replies"]) == 1 + len(result.candidates)
+        assert told["replies"][0] == result.outcome.utterance
+    going_on = made(RunFolder.existing(run.folder.path))
+    assert going_on.resume() == []
+    assert going_on.memory is not None
+    assert going_on.memory.state() == remembered
+    going_on.folder.release()

@@ -105,9 +105,8 @@ class SentenceEncoder:
         """(layers read, 384) for each text of the block, whose tokens stand one text after the other, each at a new panel."""
         starts, total = _places([len(tokens) for tokens in ids])
         texts = [slice(start, start + len(tokens)) for tokens, start in zip(ids, starts, strict=True)]
-        tokens, places = np.zeros(
-            (2, total), dtype=np.int64
-        )  # what stands between texts is nobody's, and nobody looks at it
+        # What stands between texts is nobody's, and nobody looks at it.
+        tokens, places = np.zeros((2, total), dtype=np.int64)
         for text, own in zip(texts, ids, strict=True):
             tokens[text], places[text] = own, np.arange(len(own))
         x = _layer_norm(self._words[tokens] + self._positions[places], *self._norm)
