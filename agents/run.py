@@ -24,13 +24,19 @@ def phases(loaded: LoadedModel, settings: Settings, folder: RunFolder | None) ->
         yield trainer_of(loaded, settings, folder)
         return
     run = folder or new_folder(settings.run, Ranks())
-    if folder is None:
-        run.path.mkdir(parents=True, exist_ok=True)
-        write_whole(run / SETTINGS, settings.to_toml())
     start = RunFolder(run / START)
     if not Ranks().all((start / SUMMARY).is_file()):
         told = settings.run.model_copy(update={"method": "sft"})
-        yield trainer_of(loaded, settings.model_copy(update={"run": told}), start)
+        try:
+            first = trainer_of(loaded, settings.model_copy(update={"run": told}), start)
+            if folder is None:
+                run.path.mkdir(parents=True, exist_ok=True)
+                write_whole(run / SETTINGS, settings.to_toml())
+        except BaseException:  # sessions that cannot be read, say: of a folder made here nothing is left
+            if folder is None:
+                run.discard()
+            raise
+        yield first
     model = settings.model.model_copy(update={"adapter": str(start / ADAPTERS)})
     yield trainer_of(loaded, settings.model_copy(update={"model": model}), run)
 

@@ -98,16 +98,18 @@ class Training(ABC):
 
         Raises OSError where the folder cannot be written; of a folder that is made here nothing is left then.
         """
-        self._look_first()
+        with self.ranks.together("look at the held-out clients"):
+            self._look_first()
         made_here = self._folder is None
         if self._folder is None:
             self._folder = new_folder(self.settings.run, self.ranks)
         try:
-            self.folder.path.mkdir(parents=True, exist_ok=True)
-            self.folder.acquire()
-            if not (self.folder / SETTINGS).is_file():
-                write_whole(self.folder / SETTINGS, self.settings.to_toml())
-            self._checkpoint()
+            with self.ranks.together("write its folder"):
+                self.folder.path.mkdir(parents=True, exist_ok=True)
+                self.folder.acquire()
+                if not (self.folder / SETTINGS).is_file():
+                    write_whole(self.folder / SETTINGS, self.settings.to_toml())
+                self._checkpoint()
         except BaseException:
             if made_here:
                 self.folder.discard()
@@ -233,10 +235,10 @@ class Training(ABC):
 
 def new_folder(run: RunPart, ranks: Ranks) -> RunFolder:
     """A new run's folder; of several ranks, the others write to folders of their own in that of the first."""
-    made = RunFolder.create(Path(run.folder), run.name) if ranks.rank == 0 else None
-    if made is not None:
-        ranks.of_first(str(made.path.absolute()))
-    return made or rank_folder(Path(ranks.of_first("")), ranks)
+    with ranks.together("make the run's folder"):
+        made = RunFolder.create(Path(run.folder), run.name) if ranks.rank == 0 else None
+    first = ranks.of_first(str(made.path.absolute()) if made else "")
+    return made or rank_folder(Path(first), ranks)
 
 
 def rank_folder(run: Path, ranks: Ranks) -> RunFolder:

@@ -150,6 +150,15 @@ def test_a_run_with_a_start_is_fine_tuned_first_and_its_reference_is_what_that_m
     assert [type(each) for each in left] == [CorpusTrainer]
 
 
+def test_sessions_that_cannot_be_read_leave_no_folder_of_a_run_with_a_start(tmp_path: Path) -> None:
+    settings = told(tmp_path, "A")
+    corpus = settings.corpus.model_copy(update={"sessions": str(tmp_path / "nowhere")})
+    settings = settings.model_copy(update={"sft": SftPart(epochs=1), "corpus": corpus})
+    with pytest.raises(Exception, match="nowhere"):
+        next(phases(tiny_llama(layers=3), settings, None))
+    assert not any(Path(settings.run.folder).glob("*"))
+
+
 def test_self_play_begins_with_the_fine_tuned_adapters(tmp_path: Path) -> None:
     settings = told(tmp_path, "C").model_copy(update={"sft": SftPart(epochs=1, learning_rate=1e-2)})
     made = phases(tiny_llama(layers=3), settings, None)

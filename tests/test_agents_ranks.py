@@ -12,6 +12,7 @@ from typing import Any
 
 import mlx.nn as nn
 import numpy as np
+import pytest
 from mlx.utils import tree_flatten, tree_map
 from ranks_worker import GROUPS, LONG, PROMPT, SHORT
 from test_agents_learner import learner
@@ -20,7 +21,7 @@ from test_agents_trainer import log_without_times
 from agents.learner import THERAPIST, Learner
 from agents.lm.device import mx
 from agents.lm.logprob import response_logprobs
-from agents.lm.ranks import Ranks
+from agents.lm.ranks import OtherRankFailed, Ranks
 from agents.losses import group_advantages, grpo_loss, sft_loss
 from agents.settings import GrpoPart
 
@@ -66,6 +67,27 @@ def test_one_process_exchanges_nothing() -> None:
     assert not ranks.all(False)
     assert ranks.of_first("words") == "words"
     assert learner().idle_step().applied is False
+
+
+class Beside(Ranks):
+    """One of two ranks; the other always says the same."""
+
+    def __init__(self, other: int) -> None:
+        super().__init__()
+        self.size, self.other = 2, other
+
+    def every(self, numbers: list[int]) -> list[list[int]]:
+        return [numbers, [self.other]]
+
+
+def test_ranks_come_through_together_or_none_does() -> None:
+    with Beside(1).together("begin"):
+        pass
+    with pytest.raises(OtherRankFailed, match="another rank could not begin"), Beside(0).together("begin"):
+        pass
+    for other in (0, 1):
+        with pytest.raises(OSError, match="full"), Beside(other).together("begin"):
+            raise OSError("full")
 
 
 def stepped(made: Learner, loss: Any, scale: float) -> None:

@@ -9,6 +9,8 @@ the same exchanges in the same order: one that has nothing to learn gives weight
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,10 @@ from mlx.utils import tree_flatten, tree_unflatten
 from agents.lm.device import mx
 
 LONGEST = 1024  # bytes of a text that rank 0 tells the others
+
+
+class OtherRankFailed(RuntimeError):
+    """Something that every rank does has failed on another one: its output says why."""
 
 
 class Ranks:
@@ -52,6 +58,18 @@ class Ranks:
     def all(self, said: bool) -> bool:
         """Whether every rank says so."""
         return all(one for (one,) in self.every([int(said)]))
+
+    @contextmanager
+    def together(self, what: str) -> Iterator[None]:
+        """All ranks come through the block, or none: who failed raises its own error, the others OtherRankFailed. Nothing may be
+        exchanged inside it."""
+        failure: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        if not self.all(failure is None):
+            raise failure or OtherRankFailed(f"another rank could not {what}, and this one stops with it; its output says why")
 
     def of_first(self, text: str) -> str:
         """Rank 0's text, up to LONGEST bytes, on every rank."""
