@@ -8,7 +8,9 @@ none, so the gap is wide where the reply is unlike every example. It reads words
 reads no reasoning, so parallel_thinking rests on the reply alone. Research only.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -73,27 +75,28 @@ class EmbeddingJudge:
         return [JudgeFailure(fault) if fault else next(judged) for fault in faults]
 
     def _judged(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
-        judged: list[Judgement] = []
         if not exchanges:
-            return judged
+            return []
         layers = self._encoder.layers([e.client for e in exchanges] + [e.therapist for e in exchanges])
         clients, replies = np.ascontiguousarray(layers[: len(exchanges), -1]), layers[len(exchanges) :]
         counted = np.stack([features(exchange, self._vocabulary) for exchange in exchanges])
-        # Always so many abreast, each at a place where it has the bits that it has alone: a product of another shape has others.
         steady = steady_rows(ABREAST)
-        for start in range(0, len(exchanges), len(steady)):
+
+        def abreast(start: int) -> list[Judgement]:
+            """Always so many, each at a place where it has the bits that it has alone: a product of another shape has others."""
             many = min(len(steady), len(exchanges) - start)
             places = np.full(ABREAST, start)
             places[steady[:many]] += np.arange(many)
-            with one_thread():
-                columns = self.fit.columns(clients[places], replies[places], counted[places])
-                likeness = self.fit.likeness(columns, clients[places])
-                strange = self._strangeness(np.ascontiguousarray(replies[places, -1]))
-                judged += [
-                    self._judgement(likeness[row], columns[row], float(strange[row]), counted[places[row]])
-                    for row in steady[:many]
-                ]
-        return judged
+            columns = self.fit.columns(clients[places], replies[places], counted[places])
+            likeness = self.fit.likeness(columns, clients[places])
+            strange = self._strangeness(np.ascontiguousarray(replies[places, -1]))
+            return [
+                self._judgement(likeness[row], columns[row], float(strange[row]), counted[places[row]])
+                for row in steady[:many]
+            ]
+
+        with one_thread(), ThreadPoolExecutor(os.cpu_count()) as threads:
+            return [one for part in threads.map(abreast, range(0, len(exchanges), len(steady))) for one in part]
 
     def _judgement(
         self, likeness: np.ndarray, columns: np.ndarray, strangeness: float, counted: np.ndarray

@@ -100,9 +100,14 @@ class Fit:
         """(q, columns) x of q exchanges; clients (q, 384), replies (q, 6, 384), counted (q, 18)."""
         return _standardised(_seen(clients, replies, counted, self.bank), self.mean, self.sd)
 
+    @cached_property
+    def _lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """The squared lengths of the rows and of their layers, (m,) each."""
+        return _squares(self.rows), _squares(self.rows[:, : len(LIKE_IN) * WIDTH])
+
     def likeness(self, columns: np.ndarray, clients: np.ndarray) -> np.ndarray:
         """(q, m) float32: k of q exchanges with every row. The same bits need the same q: a product is cut by its shape."""
-        return kernel(columns[:, IN_KERNEL].astype(np.float32), clients, self.rows, self.clients, self.width)
+        return kernel(columns[:, IN_KERNEL].astype(np.float32), clients, self.rows, self.clients, self.width, self._lengths)
 
     def distance(self, replies: np.ndarray) -> np.ndarray:
         """(q,) 1 - cos to the nearest example; replies (q, 384)."""
@@ -128,21 +133,34 @@ def equated(p: np.ndarray, ranked: np.ndarray, level: np.ndarray, stretch: np.nd
 
 
 def kernel(
-    rows: np.ndarray, clients: np.ndarray, others: np.ndarray, their_clients: np.ndarray, width: np.ndarray
+    rows: np.ndarray,
+    clients: np.ndarray,
+    others: np.ndarray,
+    their_clients: np.ndarray,
+    width: np.ndarray,
+    lengths: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """(q, m): k of `rows` (q, columns) said to `clients` (q, 384) with `others` (m, columns) said to theirs (m, 384)."""
+    """(q, m): k of `rows` (q, columns) said to `clients` (q, 384) with `others` (m, columns) said to theirs (m, 384).
+
+    lengths: the squared lengths of `others` and of their layers, (m,) each, where they are known.
+    """
     layers = len(LIKE_IN) * WIDTH
     product_of_layers = rows[:, :layers] @ others[:, :layers].T
     product = product_of_layers + rows[:, layers:] @ others[:, layers:].T
-    near = _near(product, rows, others, width[0])
-    near_layers = _near(product_of_layers, rows[:, :layers], others[:, :layers], width[1])
+    theirs, in_layers = lengths or (_squares(others), _squares(others[:, :layers]))
+    near = _near(product, _squares(rows), theirs, width[0])
+    near_layers = _near(product_of_layers, _squares(rows[:, :layers]), in_layers, width[1])
     same_client = np.maximum(clients @ their_clients.T, 0.0) ** 2
     alike: np.ndarray = LINEAR * product + LIKE * near + LIKE_CLIENT * near_layers * same_client
     return alike
 
 
-def _near(product: np.ndarray, rows: np.ndarray, others: np.ndarray, width: float) -> np.ndarray:
-    lengths, theirs = (np.einsum("nd,nd->n", part, part) for part in (rows, others))
+def _squares(rows: np.ndarray) -> np.ndarray:
+    squares: np.ndarray = np.einsum("nd,nd->n", rows, rows)
+    return squares
+
+
+def _near(product: np.ndarray, lengths: np.ndarray, theirs: np.ndarray, width: float) -> np.ndarray:
     distance = lengths[:, None] + theirs - 2.0 * product
     near: np.ndarray = np.exp(-NARROW / float(width) * np.maximum(distance, 0.0))
     return near

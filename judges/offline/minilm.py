@@ -152,7 +152,7 @@ class _Layer:
         self._norm_2 = _norm(weights, f"{name}.output.LayerNorm")
 
     def __call__(self, x: np.ndarray, texts: Sequence[slice]) -> np.ndarray:
-        qkv = (x @ self._qkv + self._qkv_bias).reshape(len(x), 3, HEADS, WIDTH // HEADS)
+        qkv = _linear(x, (self._qkv, self._qkv_bias)).reshape(len(x), 3, HEADS, WIDTH // HEADS)
         mixed = np.zeros_like(x)
         for text in texts:
             mixed[text] = _attended(qkv[text])
