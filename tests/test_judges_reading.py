@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import judges.reading.fit as fitting
 from judges.offline.examples import Examples
-from judges.protocol import Exchange, JudgeFailure, Judgement, JudgeUnavailable
+from judges.protocol import Exchange, JudgeFailure, Judgement, JudgeUnavailable, Turn
 from judges.reading.fit import (
     DECENT,
     NOTHING,
@@ -291,6 +291,34 @@ def test_one_reply_that_cannot_be_read_fails_alone_and_failures_pass_through() -
     assert failed == JudgeFailure("the real reason")
     assert judge.judge([]) == []
     assert judge.name == "scripted+reading:flat"
+
+
+class Recalling(Flat):
+    """What a reply means it shows only where the line about the glue sticks stands before it; "long" lines are too long to read."""
+
+    def _state(self, exchange: Exchange) -> float:
+        if "long" in exchange.client:
+            return float("nan")
+        return super()._state(exchange) if "glue" in exchange.client or exchange.client in OTHERS else -3.0
+
+
+@pytest.mark.parametrize(
+    ("earlier", "composite"),
+    [(["I counted the glue sticks."], 8.0), (["I am fine."], NOTHING), ([], NOTHING), (["a long line"], NOTHING)],
+)
+def test_what_takes_up_an_earlier_line_is_read_after_it(earlier: list[str], composite: float) -> None:
+    asked = replace(ASKED[0], history=tuple(Turn(line, "", "Mm.") for line in earlier))
+    found = WithReading(ScriptedJudge(lambda _: 8.0), Recalling(3.0), PLAIN_FIT).judge([asked, *ASKED])
+    assert [one.composite for one in found if isinstance(one, Judgement)] == pytest.approx([composite, NOTHING])
+
+
+def test_of_many_earlier_lines_the_last_are_read() -> None:
+    turns = [Turn(line, "", "Mm.") for line in ("I counted the glue sticks.", "a", "b")]
+    judge = WithReading(ScriptedJudge(lambda _: 8.0), Recalling(3.0), PLAIN_FIT)
+    for history, composite in ((turns[:2], 8.0), (turns, NOTHING)):
+        (found,) = judge.judge([replace(ASKED[0], history=tuple(history))])
+        assert isinstance(found, Judgement)
+        assert found.composite == pytest.approx(composite)
 
 
 def test_a_fit_is_made_once_and_kept(tmp_path: Path) -> None:

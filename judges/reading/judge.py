@@ -3,8 +3,9 @@
     score' = NOTHING + kept (score - NOTHING)          kept: judges/reading/fit.py
 
 What talks one of two readers round seldom talks round the other, which knows other things (an ensemble: Coste et al. 2023).
-Violations and failures pass through; the profile over dimensions stays the judge's own. Of the dialogue it reads the client's
-last words and the reply, and the reply once more after the words of others.
+Violations and failures pass through; the profile over dimensions stays the judge's own. It reads the reply after the client's
+last words, in a dialogue once more after the last EARLIER lines as well (what takes up an earlier turn means little after the last
+one alone; the kinder reading counts), and once more after the words of others.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ OTHERS = (
     "I keep putting off ringing the dentist, and then I lie there at night going over it.",
     "We had my brother's family round on Sunday and by the end I just wanted everyone to leave.",
 )
+EARLIER = 2  # lines of the client before the last
 
 
 class WithReading:
@@ -44,27 +46,38 @@ class WithReading:
         ]
         if not asked:
             return answers
-        heard = [[exchanges[i].client for i in asked], *([other] * len(asked) for other in OTHERS)]
+        heard = [_heard(exchanges[i]) for i in asked]
         read = [
             Exchange(said, "", exchanges[i].therapist)
-            for clients in heard
-            for said, i in zip(clients, asked, strict=True)
+            for i, mine in zip(asked, heard, strict=True)
+            for said in (*OTHERS, *mine)
         ]
-        states = self._reader.states(read).reshape(1 + len(OTHERS), len(asked), -1)
-        for n, i in enumerate(asked):
-            answer, state = answers[i], states[:, n : n + 1]
+        states = iter(self._reader.states(read))
+        for i, mine in zip(asked, heard, strict=True):
+            answer = answers[i]
             assert isinstance(answer, Judgement)
-            answers[i] = self._held_against(answer, state) if np.isfinite(state).all() else JudgeFailure(UNREAD)
+            others, own = (np.stack([next(states) for _ in part]) for part in (OTHERS, mine))
+            whole = np.isfinite(own).all(axis=1)  # with the earlier lines it may be longer than the model reads
+            read_all = whole[0] and np.isfinite(others).all()
+            answers[i] = self._held_against(answer, own[whole], others) if read_all else JudgeFailure(UNREAD)
         return answers
 
-    def _held_against(self, judgement: Judgement, states: np.ndarray) -> Judgement:
-        kept = float(self._fit.kept(states[0], states[1:], np.array([judgement.composite]))[0])
+    def _held_against(self, judgement: Judgement, own: np.ndarray, others: np.ndarray) -> Judgement:
+        """own (readings, width), others (OTHERS, width) states of one reply."""
+        elsewhere = np.repeat(others[:, None], len(own), axis=1)
+        kept = float(self._fit.kept(own, elsewhere, np.full(len(own), judgement.composite)).max())
         kind, harsh = _view(judgement.kind, kept), _view(judgement.harsh, kept)
         held = replace(judgement, kind=kind, harsh=harsh)
         if judgement.error is None:
             return held
         # What was taken off may have been taken off wrongly: the score is at least half as far from sure as it was moved.
         return replace(held, error=np.maximum(kept * judgement.error, (judgement.scores - held.scores) / 2.0))
+
+
+def _heard(exchange: Exchange) -> tuple[str, ...]:
+    """What the reply may be an answer to: the client's last words, and these after the lines before them."""
+    before = [turn.client for turn in exchange.history[-EARLIER:]]
+    return (exchange.client, "\n".join([*before, exchange.client])) if before else (exchange.client,)
 
 
 UNREAD = (
