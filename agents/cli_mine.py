@@ -195,7 +195,7 @@ def _of_turn(turn: dict[str, Any], earlier: tuple[str, ...], run: str) -> "Itera
     for source, said, judged in spoken:
         reasoning, reply = _words(said["text"])
         if reply and "failure" not in judged:
-            found = tuple(Violation(each["kind"], each["evidence"]) for each in judged.get("violations", ()))
+            found = tuple(Violation(**each) for each in judged.get("violations", ()))
             yield Said(turn["client"], reply, _score(judged), source, earlier, None, reasoning, found)
 
 

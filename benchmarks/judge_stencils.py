@@ -1,9 +1,10 @@
-"""How often the commonest four words stand in sixty-four replies: by people, and by policies that were trained against a judge.
+"""How much of a reply is stock, of people's and of policies that were trained against a judge (judges/memory.py).
 
     python benchmarks/judge_stencils.py
 
-The limit of judges/memory.py lies between them. `mean` and `most` are over windows of 64 replies, 16 further on each time; the
-replies of a policy (docs/judge_under_pressure*.json) are one window of 24.
+Of 64 replies (of a policy, those that docs/judge_under_pressure*.json keeps) each is looked at as if the others had been said to
+other clients. `stock` is the mean share of a reply's words that stand in three words of which so many others were told, `highest`
+what one reply in twenty exceeds, `charged` how many have any; `phrase` the commonest three words, and how many replies hold them.
 """
 
 import json
@@ -17,16 +18,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour h
 import numpy as np
 
 from client_graph.names import CONFIGS
-from judges.memory import MOST, phrases
+from judges.memory import COMMON, Memory, phrases
 from judges.offline.examples import read_examples
+from judges.protocol import Exchange
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-WINDOW, STEP = 64, 16
+WINDOW = 64
 GOOD, POOR = 6.0, 4.0  # mean scores
 
 
+def stocks(replies: Sequence[str]) -> np.ndarray:
+    """(n,) the share of each reply's words that is stock among the others."""
+    memory = Memory(len(replies))
+    for i, reply in enumerate(replies):
+        memory.remember(str(i), [reply])
+    found = [memory.stencil(Exchange(str(i), "", reply)) for i, reply in enumerate(replies)]
+    return np.array([0.0 if one is None else one.share for one in found])
+
+
 def commonest(replies: Sequence[str]) -> tuple[str, float]:
-    """The four words in a row that stand in most of the replies, and in what share of them."""
+    """The words in a row that stand in most of the replies, and in what share of them."""
     g, count = Counter(g for reply in replies for g in phrases(reply)).most_common(1)[0]
     return " ".join(g), count / len(replies)
 
@@ -44,14 +55,19 @@ def authored_replies() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    print(f"The limit is {MOST:.0%}.\n\n| replies | mean | most | of the worst window |\n|---|--:|--:|---|")
-    for name, replies in authored_replies().items():
-        found = [commonest(replies[start : start + WINDOW]) for start in range(0, len(replies) - WINDOW + 1, STEP)]
-        words, most = max(found, key=lambda one: one[1])
-        print(f"| {name} | {np.mean([share for _, share in found]):.1%} | {most:.1%} | {words} |")
+    print(f"Stock: three words that {COMMON:.0%} of the other replies hold.\n")
+    print("| replies | stock | highest | charged | phrase |\n|---|--:|--:|--:|---|")
+    told = authored_replies()
     for path in sorted(DOCS.glob("judge_under_pressure*.json")):
-        words, share = commonest([row["reply"] for row in json.loads(path.read_text())])
-        print(f"| {path.stem} | {share:.1%} | {share:.1%} | {words} |")
+        told[path.stem] = [row["reply"] for row in json.loads(path.read_text())]
+    for name, replies in told.items():
+        size = min(WINDOW, len(replies))
+        windows = [replies[start : start + size] for start in range(0, len(replies) - size + 1, size)]
+        found = np.concatenate([stocks(window) for window in windows])
+        words, share = max((commonest(window) for window in windows), key=lambda one: one[1])
+        print(
+            f"| {name} | {found.mean():.1%} | {np.quantile(found, 0.95):.0%} | {np.mean(found > 0):.0%} | {words} {share:.0%} |"
+        )
 
 
 if __name__ == "__main__":

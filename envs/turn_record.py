@@ -62,6 +62,7 @@ class Broken(_Part):
 
     kind: str = Field(description="A kind of configs/judges/violations.csv.")
     evidence: str = Field(description="The words or the count that show it.")
+    share: float = Field(1.0, ge=0, le=1, description="How much of the kind's weight it has.")
 
 
 class Judged(_Part):

@@ -1,9 +1,10 @@
 """What a therapist says to everybody: a stencil is not seen in a reply, only over what other clients were told.
 
-    f(g) = mean over the other lines remembered of the share of the replies to that line in which the four words g stand
-    stencil where max_g f(g) >= MOST, of g that the client did not say
+    f(g) = mean over the other lines remembered of the share of the replies to that line in which the three words g stand
+    stock = share of the reply's words that stand in a g with f(g) >= COMMON that the client did not say
+    a violation `stencil`, of so much of its weight, where stock > 0
 
-A policy under pressure finds one frame that scores and puts every client into it ("What would it be like not to": half of all
+A policy under pressure finds frames that score and puts every client into them ("What would it be like not to": half of all
 replies, docs/judge_under_pressure_reading.md). The judge of one reply cannot know that; who has heard the others can.
 A judge asks the memory and never changes it: who trains says afterwards what was said (`remember`), so that a turn that
 failed has left nothing, and judging the same twice gives the same.
@@ -17,10 +18,10 @@ from typing import Any
 from judges.offline.features import words
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Violation
 
-LENGTH = 4  # words; three are everybody's grammar ("I'd like"), five let a frame escape by one changed word
-# benchmarks/judge_stencils.py: in 64 replies by people the commonest four words stand in 3 to 12 % ("I'd like to"), in those of
-# the policies that were trained against a judge in 29 and 50 %.
-MOST = 0.15
+LENGTH = 3  # words; two are everybody's grammar, four let a frame escape by one changed word
+# benchmarks/judge_stencils.py: the stock of replies by people among 64 of their kind is 0 to 1 %, of policies that were trained
+# against a judge 35 to 40 %.
+COMMON = 0.05
 FEWEST = 20  # other lines from which a share is one
 Words = tuple[str, ...]
 
@@ -31,7 +32,7 @@ class _Told:
 
     client: str
     replies: tuple[str, ...]
-    shares: dict[Words, float]  # of the replies, by the four words that stand in them
+    shares: dict[Words, float]  # of the replies, by the LENGTH words that stand in them
 
 
 class Memory:
@@ -53,17 +54,19 @@ class Memory:
         self._told.append(told)
 
     def stencil(self, exchange: Exchange) -> Violation | None:
-        """The four words of the reply that most other lines were told, where too many were."""
+        """How much of the reply everybody is told, and the commonest three words; None where nothing is, or too little is known."""
         others = [told for told in self._told if told.client != exchange.client]
         if len(others) < FEWEST:
             return None
-        own = phrases(exchange.therapist) - phrases(exchange.client)
-        shares = {g: sum(told.shares.get(g, 0.0) for told in others) / len(others) for g in sorted(own)}
-        g = max(shares, key=lambda g: shares[g], default=None)
-        if g is None or shares[g] < MOST:
+        said, heard = words(exchange.therapist), phrases(exchange.client)
+        shares = {g: sum(told.shares.get(g, 0.0) for told in others) / len(others) for g in phrases(exchange.therapist)}
+        stock = {g for g, f in shares.items() if f >= COMMON and g not in heard}
+        if not stock:
             return None
-        evidence = f"{' '.join(g)!r} stands in {shares[g]:.0%} of what was replied to {len(others)} other lines"
-        return Violation("stencil", evidence)
+        standing = {i + k for i in range(len(said)) if tuple(said[i : i + LENGTH]) in stock for k in range(LENGTH)}
+        share, g = len(standing) / len(said), max(stock, key=lambda g: (shares[g], g))
+        evidence = f"{share:.0%} of it is what other lines were told: {' '.join(g)!r} stands in {shares[g]:.0%} of those replies"
+        return Violation("stencil", evidence, share)
 
     def state(self) -> list[dict[str, Any]]:
         """All of it, for JSON."""
@@ -77,7 +80,7 @@ class Memory:
 
 
 class WithMemory:
-    """A judge whose judgements carry a violation where the reply is what everybody was told. Scores stay the judge's own."""
+    """A judge whose judgements carry a violation where words of the reply are told to everybody. Scores stay the judge's own."""
 
     def __init__(self, judge: Judge, memory: Memory) -> None:
         self.name = f"{judge.name}+memory"

@@ -79,11 +79,17 @@ class Violation:
     """Something a reply must not do, found by the screen (judges/screening/screen.py): reported, charged by a part of the reward of
     its own, never silently rescored.
 
-    kind: a row of configs/judges/violations.csv. evidence: the words or the count that show it, for a reader.
+    kind: a row of configs/judges/violations.csv. evidence: the words or the count that show it, for a reader. share: how much of
+    the kind's weight it has, in [0, 1], where a violation has degrees. Raises JudgeError for another share.
     """
 
     kind: str
     evidence: str
+    share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share <= 1.0:
+            raise JudgeError(f"found {self.share} of the weight of a violation {self.kind!r}; expected 0 to 1")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from benchmarks.judge_stencils import authored_replies, commonest
-from judges.memory import FEWEST, MOST, Memory, WithMemory
+from benchmarks.judge_stencils import authored_replies, stocks
+from judges.memory import FEWEST, Memory, WithMemory
 from judges.protocol import Assessment, Exchange, JudgeFailure, Judgement
 
 VIEW = Assessment(np.full(12, 5.0), ("because",) * 12, "plain")
@@ -42,7 +42,10 @@ def test_a_frame_for_everybody_is_reported_and_no_score_changed() -> None:
     assert isinstance(stencilled, Judgement)
     assert isinstance(other, Judgement)
     assert [violation.kind for violation in stencilled.violations] == ["stencil"]
-    assert "'be like not to' stands in 50% of what was replied to 40 other lines" in stencilled.violations[0].evidence
+    # "What would it be like not to ring.": all but the last word stand in the frame.
+    assert stencilled.violations[0].share == pytest.approx(7 / 8)
+    assert "88% of it" in stencilled.violations[0].evidence
+    assert "'would it be' stands in 50%" in stencilled.violations[0].evidence
     assert other.violations == ()
     np.testing.assert_array_equal(stencilled.scores, other.scores)
     assert isinstance(failed, JudgeFailure)
@@ -50,16 +53,23 @@ def test_a_frame_for_everybody_is_reported_and_no_score_changed() -> None:
 
 
 def test_a_share_has_a_limit_and_needs_lines_to_be_one() -> None:
-    assert told(framed(5, 40)).stencil(OTHER) is None  # an eighth
-    assert told(framed(6, 40)).stencil(OTHER) is not None  # 15 %
+    assert told(framed(1, 40)).stencil(OTHER) is None
+    assert told(framed(2, 40)).stencil(OTHER) is not None  # 5 %
     assert told(framed(FEWEST - 1, FEWEST - 1)).stencil(OTHER) is None
     assert told(framed(FEWEST, FEWEST)).stencil(OTHER) is not None
 
 
+def test_a_reply_is_charged_for_as_many_words_as_are_stock() -> None:
+    memory = told(framed(20, 40))
+    found = memory.stencil(Exchange("I never rang.", "", "You never rang, and then it was March. What would it cost?"))
+    assert found is not None
+    assert found.share == pytest.approx(3 / 12)
+
+
 def test_alternatives_to_one_line_count_as_one_line() -> None:
-    one_in_four = [[FRAME.format("it"), "a b c d", "e f g h", "i j k l"]] * 20 + [["nothing of that kind here"]] * 20
-    assert told(one_in_four).stencil(OTHER) is None  # an eighth of what was said
-    assert told([[FRAME.format("it")] * 4] * 20 + [["nothing of that kind here"]] * 20).stencil(OTHER) is not None
+    rare = [[FRAME.format("it"), *(f"{i} {k} c d" for k in range(3))] if i < 6 else [f"{i} b c"] for i in range(40)]
+    assert told(rare).stencil(OTHER) is None  # a quarter of what six of forty lines were told
+    assert told([said[:1] for said in rare]).stencil(OTHER) is not None
 
 
 def test_the_clients_own_words_and_the_same_line_are_no_evidence() -> None:
@@ -95,7 +105,9 @@ def test_a_memory_of_too_few_lines_is_refused() -> None:
         Memory(FEWEST)
 
 
-def test_no_sixty_four_replies_by_people_share_a_frame() -> None:
-    for name, replies in authored_replies().items():
-        shares = [commonest(replies[start : start + 64])[1] for start in range(0, len(replies) - 63, 16)]
-        assert max(shares) < MOST, name
+@pytest.mark.parametrize(("kind", "most"), [("sessions", 0.01), ("good replies", 0.01), ("poor replies", 0.01)])
+def test_what_people_say_to_sixty_four_clients_is_hardly_ever_stock(kind: str, most: float) -> None:
+    replies = authored_replies()[kind]
+    found = np.concatenate([stocks(replies[start : start + 64]) for start in range(0, len(replies) - 63, 64)])
+    assert found.mean() < most
+    assert np.quantile(found, 0.9) == 0.0

@@ -59,7 +59,7 @@ class Course:
         return frozenset(
             k
             for k, judgement in enumerate(self.judged)
-            if sum(weights[violation.kind] for violation in judgement.violations) >= GRAVE
+            if sum(found.share * weights[found.kind] for found in judgement.violations) >= GRAVE
         )
 
     @cached_property

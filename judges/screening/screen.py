@@ -119,8 +119,8 @@ class Screen:
         )
 
     def weight(self, violations: Sequence[Violation]) -> float:
-        """min(1, sum of the weights), in [0, 1]: the share of the full charge."""
-        return min(1.0, sum(self.tables.weights[violation.kind] for violation in violations))
+        """min(1, sum of weight times share), in [0, 1]: the share of the full charge."""
+        return min(1.0, sum(found.share * self.tables.weights[found.kind] for found in violations))
 
     def _without_address(self, text: str, nothing: str) -> str:
         kept = self._heard.get(text)
