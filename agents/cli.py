@@ -18,6 +18,7 @@ from agents.cli_judge import add_judge
 from agents.cli_mine import add_mine
 from agents.cli_plan import add_plan
 from agents.cli_play import add_play, add_replay
+from agents.cli_record import add_record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(run=_check_catalog)
     add_play(commands)
     add_replay(commands)
+    add_record(commands)
     add_chat(commands)
     add_adapter(commands)
     add_judge(commands)
@@ -314,6 +316,7 @@ def _is_expected(error: Exception) -> bool:
         ("agents.lm.architecture", "UnknownArchitecture"),
         ("agents.lm.files", "BrokenFolder"),
         ("agents.lm.five_tuple", "SessionFileError"),
+        ("agents.played_session", "SessionsLeftOut"),
         ("client_graph.tables", "TableError"),
         ("judges.protocol", "JudgeUnavailable"),
         ("judges.transcript", "TranscriptError"),

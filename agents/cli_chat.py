@@ -36,11 +36,11 @@ def run_chat(asked: argparse.Namespace) -> int:
     from agents.cli import NOTICE as PROJECT
     from agents.lm.models import load_model
     from agents.lm.run_folder import adapter_folder, settings_file
-    from agents.settings import Settings, SettingsError, read_settings
+    from agents.settings import Settings, SettingsError, speaking_settings
     from client_graph.catalog import load_catalog
 
     told = settings_file(asked.adapter) if asked.adapter else None
-    settings = read_settings(told) if told else Settings()
+    settings = speaking_settings(told) if told else Settings()
     changes = {} if asked.remember is None else {"remembered_turns": asked.remember}
     loaded = load_model(asked.model or settings.model.name)
     if asked.adapter:

@@ -178,24 +178,20 @@ def _environment(made_of: dict[str, Any]) -> Any:
 
 def _of_the_model(made_of: dict[str, Any], catalog: Any) -> tuple[Any, Any]:
     """(client, judge) for the environment; what the frozen model does not do stays a name."""
-    from agents.client import ChosenVoice, WrittenVoice
-    from agents.judge import FrozenDigits
+    from agents.client import client_voice
+    from agents.judge import local_judge
     from agents.learner import FROZEN
     from agents.lm.adapters import AdapterSets
     from agents.lm.models import load_model
     from agents.settings import Settings
     from agents.training import starting_adapters
-    from judges.language_model import LanguageModelJudge
 
     loaded = load_model(made_of["model"] or "smollm2")
     _, start = starting_adapters(loaded, Settings())
     sets = AdapterSets(loaded.model)
     sets.add(FROZEN, dict(start), frozen=True)
-    client, judge = made_of["client"], made_of["judge"]
-    if client == "chosen":
-        client = ChosenVoice(catalog, loaded, sets, FROZEN)
-    elif client == "written":
-        client = WrittenVoice(loaded, sets, FROZEN)
-    if judge == "self":
-        judge = LanguageModelJudge(FrozenDigits(loaded, sets, FROZEN), f"self:{loaded.name}")
-    return client, judge
+    judge = made_of["judge"]
+    return (
+        client_voice(made_of["client"], catalog, loaded, sets, FROZEN),
+        local_judge(judge, loaded, sets, FROZEN) if judge == "self" else judge,
+    )

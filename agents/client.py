@@ -104,6 +104,15 @@ class WrittenVoice:
         return VoiceFailure(f"{ATTEMPTS} attempts, none a client's speech: {'; '.join(faults)}")
 
 
+def client_voice(
+    name: str, catalog: Catalog, loaded: LoadedModel, sets: AdapterSets, role: str
+) -> ChosenVoice | WrittenVoice | str:
+    """The client's voice of that name, for the environment: of the model with adapter set `role`; "authored" stays a name."""
+    if name == "chosen":
+        return ChosenVoice(catalog, loaded, sets, role)
+    return WrittenVoice(loaded, sets, role) if name == "written" else name
+
+
 _REFUSAL = re.compile(
     r"\b(as an ai|language model|i can(?:no|')t (?:generate|roleplay|create|write|assist))", re.IGNORECASE
 )

@@ -18,9 +18,10 @@ from agents.lm.likelihood import mean_logprobs, mean_states
 from agents.lm.lora import without_adapters
 from agents.lm.models import LoadedModel
 from agents.lm.prompt_tree import PromptTree
+from judges.language_model import LanguageModelJudge
 from judges.likelihood import likelihood_prompt
 from judges.offline.embedding import EmbeddingJudge
-from judges.protocol import Exchange
+from judges.protocol import Exchange, Judge
 from judges.reading.judge import WithReading
 from judges.reading.kept import cached_reading, reader_fingerprint
 from judges.rubric import prompt_text
@@ -116,3 +117,12 @@ def reading_judge(embedding: EmbeddingJudge, loaded: LoadedModel) -> WithReading
     """The embedding judge, held against what the base reads. The fit of the reading is read, or made where there is none."""
     reader = BaseReader(loaded)
     return WithReading(embedding, reader, cached_reading(reader, embedding.examples))
+
+
+def local_judge(name: str, loaded: LoadedModel, sets: AdapterSets, role: str) -> Judge:
+    """The judge of that name that needs no key: "embedding", "reading" (held against what the base reads) or "self", the model with
+    adapter set `role`."""
+    if name == "self":
+        return LanguageModelJudge(FrozenDigits(loaded, sets, role), f"self:{loaded.name}")
+    embedding = EmbeddingJudge()
+    return reading_judge(embedding, loaded) if name == "reading" else embedding

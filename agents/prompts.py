@@ -1,6 +1,7 @@
 """What each role is told, from configs/agents/prompts.toml. Each text is filled once and never expanded again."""
 
 import tomllib
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -11,8 +12,11 @@ from client_graph.graph import tightness
 from client_graph.names import CONFIGS, DIMENSIONS, STAGE_NAMES, STANCES
 from client_graph.personhood import Person
 from judges.protocol import Judgement, Turn
+from judges.templates import fenced
 
 Messages = list[dict[str, str]]
+
+BELIEFS_SAID = 3  # as many as the client's own reasoning tells of (envs/voice.py)
 
 
 @cache
@@ -26,8 +30,65 @@ def _message(role: str, content: str) -> dict[str, str]:
 
 def strongest_beliefs(beliefs: np.ndarray, catalog: Catalog, count: int) -> list[str]:
     """Names of the nodes that the therapist believes furthest from health, by weight; beliefs (n,) in [0, 10]."""
-    order = np.argsort(-tightness(beliefs, catalog.tables) * catalog.tables.nodes["share"], kind="stable")[:count]
-    return [catalog.node_names[n].replace("_", " ") for n in order]
+    return [catalog.node_names[n].replace("_", " ") for n in _strongest(beliefs, catalog, count)]
+
+
+def _strongest(beliefs: np.ndarray, catalog: Catalog, count: int) -> list[int]:
+    order = np.argsort(-tightness(beliefs, catalog.tables) * catalog.tables.nodes["share"], kind="stable")
+    return [int(n) for n in order[:count]]
+
+
+def believed(beliefs: np.ndarray, catalog: Catalog, count: int = BELIEFS_SAID) -> str:
+    """The `count` strongest beliefs as the therapist would say them: number and the tables' sentence of each; (n,) in [0, 10]."""
+    told = _texts()["notes"]
+    sentences = []
+    for n in _strongest(beliefs, catalog, count):
+        row = catalog.nodes[n]
+        sentences.append(
+            told["believed_node"].format(
+                name=row.name.replace("_", " ").capitalize(),
+                level=beliefs[n],
+                sentence=row.high if beliefs[n] >= 5.0 else row.low,
+            )
+        )
+    return str(told["believed"].format(sentences=" ".join(sentences)))
+
+
+def note_form(fields: Sequence[str]) -> tuple[str, ...]:
+    """What stands before each note of `fields`: JSON up to the quotation mark after which its words begin."""
+    first, *later = (f'"{_texts()["notes"]["fields"][field][0]}": "' for field in fields)
+    return ("{" + first, *('", ' + opening for opening in later))
+
+
+def note_prompt(observation: dict[str, Any], history: tuple[Turn, ...], said: str, fields: Sequence[str]) -> str:
+    """What the therapist is asked before it answers: notes for `fields`, after all that was said in the session.
+
+    said: its model of the client in words (`believed`). What client and therapist said is fenced.
+    """
+    told = _texts()["notes"]
+    lines = [
+        told[who].format(words=fenced(words))
+        for turn in history
+        for who, words in (("client", turn.client), ("therapist", turn.therapist))
+    ]
+    asked = [f'- "{name}": {ask}' for name, ask in (told["fields"][field] for field in fields)]
+    return str(
+        told["ask"].format(
+            stage=STAGE_NAMES[int(observation["stage"]) - 1].lower(),
+            session=int(observation["session"]),
+            stance=_texts()["therapist"]["stance"][STANCES[int(observation["stance"])]],
+            believed=said,
+            said=told["said"].format(lines="\n".join(lines)) if lines else "",
+            client=fenced(observation["client"]),
+            fields="\n".join(asked),
+        )
+    )
+
+
+def with_thought(messages: Messages, gco: str, omo: str) -> Messages:
+    """The therapist's chat, in which it has thought both chains of its reasoning before it answers."""
+    told, *rest = messages
+    return [_message("system", told["content"] + _texts()["notes"]["thought"].format(gco=gco, omo=omo)), *rest]
 
 
 def therapist_messages(

@@ -9,6 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from agents.corpus_trainer import CorpusProgress
+from agents.lm.five_tuple import Session
+from agents.played_session import LeftOut
 from agents.self_play import TurnResult
 from agents.trainer import Progress as Standing
 from client_graph.names import PHASE_NAMES, PHASES
@@ -118,6 +120,37 @@ class LiveReport(_Bar):
     def _total(self, standing: Standing) -> int:
         ahead = self._sessions - standing.session
         return standing.total_turns + ahead * self._max_turns - (standing.turn if standing.running else 0)
+
+
+class RecordReport(_Bar):
+    """Recording sessions: a bar over turns (on a terminal) above one line a session (everywhere)."""
+
+    def __init__(self, console: Console, sessions: int, max_turns: int) -> None:
+        super().__init__(console, "recording", "turns, left at most", sessions * max_turns)
+        self._sessions, self._max_turns = sessions, max_turns
+        self.seen = self.kept = self.turns = 0  # sessions played; those in the file; the turns of these
+
+    def turn(self) -> None:
+        """A turn was played."""
+        self._bar.advance(self._task)
+
+    def session(self, found: Session | LeftOut) -> None:
+        """A session is in the file, or was left out."""
+        self.seen += 1
+        what = f"session {self.seen} of {self._sessions}"
+        if isinstance(found, LeftOut):
+            told, style = f"{what}, seed {found.seed}, left out: {found.reason}", "yellow"
+        else:
+            self.kept, self.turns = self.kept + 1, self.turns + len(found.turns)
+            slips = sum(bool(turn.misstep) for turn in found.turns)
+            told = (
+                f"{what}: {len(found.turns)} turns, {slips} of them missteps; stage {found.treatment_stage}, "
+                f"attachment {found.attachment_strategy}, {', '.join(found.issues or ())}"
+            )
+            style = ""
+        self._console.print(told, style=style, highlight=False, markup=False)
+        ahead = (self._sessions - self.seen) * self._max_turns
+        self._bar.update(self._task, total=self._bar.tasks[self._task].completed + ahead)
 
 
 def corpus_table(summary: dict[str, Any]) -> Table:

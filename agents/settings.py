@@ -265,16 +265,26 @@ class Settings(_Section):
 
 def read_settings(path: Path | str, changes: dict[str, Any] | None = None) -> Settings:
     """Settings of a TOML file; `changes` are dotted names that win over the file. Raises SettingsError with all mistakes."""
-    try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such settings file; try configs/quickstart.toml") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{path}: not a TOML file that can be read ({error})") from error
+    raw = _toml(path)
     for dotted, value in (changes or {}).items():
         section, name = dotted.split(".")
         raw.setdefault(section, {})[name] = value
     return settings_of(raw, str(path))
+
+
+def speaking_settings(path: Path | str) -> Settings:
+    """What the therapist of a run speaks with: model and generation of its settings, also of a run of icarus dapt. The rest is
+    as by default. Raises SettingsError."""
+    return settings_of({name: part for name, part in _toml(path).items() if name in ("model", "generation")}, str(path))
+
+
+def _toml(path: Path | str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such settings file; try configs/quickstart.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{path}: not a TOML file that can be read ({error})") from error
 
 
 def settings_of(raw: dict[str, Any], place: str) -> Settings:

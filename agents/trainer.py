@@ -8,9 +8,9 @@ from typing import Any
 
 import gymnasium
 
-from agents.client import ChosenVoice, WrittenVoice
+from agents.client import client_voice
 from agents.guards import Guard, Seen
-from agents.judge import FrozenDigits, FrozenLikelihood, reading_judge
+from agents.judge import FrozenLikelihood, local_judge
 from agents.learner import FROZEN, THERAPIST, BadGradients
 from agents.lm.device import device_name, mx
 from agents.lm.models import LoadedModel
@@ -29,10 +29,8 @@ from envs.types import ClientFailed, JudgeFailed, Outcome
 from judges.api.errors import BudgetSpent, JudgeRefused
 from judges.api.ledger import Spending, spending_of
 from judges.assessment.session import SessionAssessment
-from judges.language_model import LanguageModelJudge
 from judges.likelihood import WithLikelihood
 from judges.memory import Memory, WithMemory
-from judges.offline.embedding import EmbeddingJudge
 from judges.protocol import Judge
 
 
@@ -267,14 +265,9 @@ class TBNRLTrainer(Training):
 
     def _environment(self, judge: Judge) -> SessionEnv:
         part = self.settings.environment
-        voices: dict[str, Any] = {
-            "authored": lambda: "authored",
-            "chosen": lambda: ChosenVoice(self.catalog, self.loaded, self.sets, FROZEN),
-            "written": lambda: WrittenVoice(self.loaded, self.sets, FROZEN),
-        }
         made = gymnasium.make(
             "envs:icarus/Session-v0",
-            client=voices[part.client](),
+            client=client_voice(part.client, self.catalog, self.loaded, self.sets, FROZEN),
             judge=judge,
             catalog=self.catalog,
             stage=part.stage,
@@ -288,14 +281,11 @@ class TBNRLTrainer(Training):
 
     def _judge(self) -> Judge:
         part = self.settings.environment
-        if part.judge == "self":
-            return LanguageModelJudge(FrozenDigits(self.loaded, self.sets, FROZEN), f"self:{self.loaded.name}")
         if part.judge == "anthropic":
             from judges.api.judge import AnthropicJudge  # its SDK takes seconds to import
 
             return AnthropicJudge(part.anthropic)
-        embedding = EmbeddingJudge()
-        return reading_judge(embedding, self.loaded) if part.judge == "reading" else embedding
+        return local_judge(part.judge, self.loaded, self.sets, FROZEN)
 
     def _with_likelihood(self, judge: Judge) -> Judge:
         least = self.settings.environment.least_logprob

@@ -187,6 +187,16 @@ def test_an_adapter_speaks(
     assert heard["run"] == heard["folder"] != heard["base"]
 
 
+def test_an_adapter_of_dapt_speaks(
+    tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter(tmp_path / "run" / "adapters", fakes.tiny_llama(layers=3))
+    (tmp_path / "run" / "settings.toml").write_text('[corpus]\nsessions = "x"\nviews = ["uhd"]\n')
+    typed(monkeypatch, b"hello\n")
+    assert cli.main(["chat", "--seed", "1", "--adapter", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.strip()
+
+
 def test_an_adapter_of_another_base(
     tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

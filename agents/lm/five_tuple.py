@@ -41,6 +41,8 @@ UHD, FORWARD, REVERSE = "[UHD: SESSION]", "[ADWC: FORWARD TEMPORAL ORDER]", "[AD
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("expected words; the paper's turn carries all of its components")
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("found half a character (a lone surrogate), which no file holds; expected whole ones")
     return text
 
 
@@ -119,6 +121,42 @@ class Turn(_Strict):
         return self
 
 
+Told = bool | int | float | str
+"""A plain value that a program was told."""
+
+SHA256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Maker(_Strict):
+    """Who spoke for one side of a session that programs played."""
+
+    name: Words = Field(description="What it is called, such as authored, chosen or written for a client.")
+    model: Words | None = Field(None, description="The language model behind it; absent where none took part.")
+    base: SHA256 | None = Field(None, description="SHA-256 of that model's weights.")
+    adapter: SHA256 | None = Field(None, description="SHA-256 of the adapter's arrays; absent for the bare model.")
+    settings: dict[str, Told] | None = Field(None, description="What it was told to speak with.")
+
+
+class Origin(_Strict):
+    """How a session was made that was played in the simulator: no word of it was said by a person, or to one.
+
+    The same origin gives the same session, on the same machine and release.
+    """
+
+    simulated: Literal[True] = Field(description="Always true: a session of people has no origin of this kind.")
+    environment: Words = Field(description="The environment's name.")
+    arguments: dict[str, Told] = Field(description="What it was made and begun with; what was left open is absent.")
+    tables: SHA256 = Field(description="SHA-256 of the client tables.")
+    seed: int = Field(ge=0, description="Everything that was drawn in the session follows from it.")
+    client: Maker = Field(description="Who wrote client_reasoning and client_utterance.")
+    therapist: Maker = Field(description="Who wrote gco, omo and therapist_utterance.")
+    therapist_model: Literal["beliefs", "written"] = Field(
+        description="Who wrote therapist_model. beliefs: the numbers that the environment holds for the therapist's beliefs, in "
+        "sentences of its tables; written: the therapist, in one turn at least."
+    )
+    judge: Words = Field(description="Whose scores moved the client; no word of the session is the judge's.")
+
+
 class Session(_Strict):
     """A session of at least one turn, with what the UHD header shows (paper 2105) and the multiclass factors (paper 2086).
 
@@ -143,6 +181,9 @@ class Session(_Strict):
     session_phases: tuple[Phase, ...] | None = Field(
         None,
         description="The paper's 'session phase', one a turn: a session moves through its phases (paper 379, 2086).",
+    )
+    origin: Origin | None = Field(
+        None, description="How it was made, where it was played in the simulator; nothing that learns reads it."
     )
 
     @model_validator(mode="after")
@@ -192,11 +233,16 @@ def write_sessions(path: Path | str, sessions: Iterable[Session]) -> None:
 
     Raises SessionFileError (line numbers as they would have been), OSError if the disk refuses.
     """
-    data = "".join(session.model_dump_json(exclude_none=True) + "\n" for session in sessions).encode()
+    data = "".join(map(session_line, sessions)).encode()
     _, problems = _parse(data, path)
     if problems:
         raise SessionFileError(problems, "written")
     write_whole(path, data)
+
+
+def session_line(session: Session) -> str:
+    """The session as a line of a JSON-lines file, with its end; what is not known has no key."""
+    return session.model_dump_json(exclude_none=True) + "\n"
 
 
 def _parse(data: bytes, path: Path | str) -> tuple[tuple[Session, ...], list[str]]:
