@@ -28,6 +28,7 @@ def told(folder: Path, sessions: int) -> Settings:
     return plain.model_copy(
         update={
             "run": plain.run.model_copy(update={"sessions": sessions, "probe_every": 3}),
+            "environment": plain.environment.model_copy(update={"memory": 64}),
             "corpus": CorpusPart(sessions=str(folder.parent / "sessions.jsonl"), held_out=1, shared_by=2),
             "sft": SftPart(epochs=2, learning_rate=1e-2),
         }
