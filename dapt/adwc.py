@@ -6,6 +6,9 @@
 (..., 2, 1, 0)" (2098): N - k + 1 windows of each length k = 1 ... N. After them, the expanding samples "in both forward and
 reverse temporal order" (paper 285): 2 N. A window that is swept backward is read backward too, as its markers say (2100).
 
+These are the overlapping windows of recomposition (2092): every stretch of every length, one turn apart. Windows of one length and
+stride are among them, and were what overfitted before (285), so there is no view of those alone.
+
 Sample i of a session of N turns, in O(1): the windows of lengths below k are s(k) = (k - 1) N - (k - 1)(k - 2) / 2, so k is the
 largest with s(k) <= i.
 """

@@ -63,16 +63,22 @@ def _dapt(asked: argparse.Namespace) -> int:
         return INTERRUPTED
     for look in summary["looks"]:
         if "loss" in look:
-            console.print(
-                f"held-out sessions after step {look['step']}: {look['loss']:.3f} nats a token", highlight=False
-            )
+            console.print(f"held-out sessions after step {look['step']}: {_looked(look)}", highlight=False)
     adapter = trainer.folder.path / ADAPTERS
     console.print(f"adapter: {adapter}. To go on: icarus train --config FILE --adapter {adapter}", highlight=False)
     return 0
+
+
+def _looked(look: dict[str, Any]) -> str:
+    """The loss, of what is learned where that is not all, and of each component."""
+    learned = f"; of what is learned {look['learned']:.3f}" if "learned" in look else ""
+    each = ", ".join(f"{name} {nats:.2f}" for name, nats in look.get("components", {}).items())
+    return f"{look['loss']:.3f} nats a token{learned} ({each})"
 
 
 def _line(line: dict[str, Any]) -> str:
     quality = line["quality"]
     recap = "" if line["recap"] is None else f"  recap {quality['kind']}: {' '.join(line['recap'].split())[:90]}"
     loss = "none" if line["loss"] is None else f"{line['loss']:.3f}"
+    loss = loss if line["learned"] else "none, all of it given: nothing is learned from it"
     return f"step {line['step']} window {line['window']}/{line['of']}  loss {loss}  {line['seconds']:.1f} s{recap}"

@@ -12,7 +12,7 @@ from itertools import accumulate
 import numpy as np
 
 from agents.lm.five_tuple import Session
-from dapt.markup import Stretch, head_text, turn_text
+from dapt.markup import Stretch, head_text, tail_text, turn_text
 from dapt.views import View
 
 BOUNDS = (10_000, 20_000, 30_000, 50_000, 100_000)
@@ -23,16 +23,18 @@ class Curriculum:
     """The samples of some views of one corpus, each in its cluster.
 
     count(text): tokens of a text. Samples are numbered view by view. tokens (samples,) int64; cluster (samples,) int8 in 0 to 5.
-    A sample's length is the sum over its header and its turns, which may differ by a few tokens from that of its whole text,
-    where a tokenizer joins over line ends.
+    anchors: whether factor labels are shown. A sample's length is the sum over its header, its turns and its labels, which may
+    differ by a few tokens from that of its whole text, where a tokenizer joins over line ends.
     """
 
-    def __init__(self, views: Sequence[View], count: Callable[[str], int], bounds: Sequence[int] = BOUNDS) -> None:
+    def __init__(
+        self, views: Sequence[View], count: Callable[[str], int], bounds: Sequence[int] = BOUNDS, anchors: bool = False
+    ) -> None:
         if list(bounds) != sorted(set(bounds)) or (bounds and bounds[0] <= 0):
             raise ValueError(f"found cluster bounds {tuple(bounds)}; expected growing numbers of tokens above 0")
         self.views = tuple(views)
         self._starts = [0, *accumulate(len(view) for view in self.views)]
-        lengths = _Lengths(count)
+        lengths = _Lengths(count, anchors)
         found = [lengths.of(sample) for view in self.views for sample in view]
         self.tokens = np.array(found, np.int64)
         self.cluster = np.digitize(self.tokens, np.array(bounds)).astype(np.int8)
@@ -59,25 +61,26 @@ class Curriculum:
 
 
 class _Lengths:
-    """Tokens of headers and turns, each counted once; a stretch is a difference of two running sums."""
+    """Tokens of headers, turns and labels, each counted once; a stretch is a difference of two running sums."""
 
-    def __init__(self, count: Callable[[str], int]) -> None:
-        self._count = count
+    def __init__(self, count: Callable[[str], int], anchors: bool) -> None:
+        self._count, self._anchors = count, anchors
         self._headers: dict[tuple[int, str], int] = {}
         self._sums: dict[int, list[int]] = {}
 
     def of(self, sample: Stretch) -> int:
         sums = self._running(sample.session)
-        return self._header(sample) + sums[sample.first + sample.length] - sums[sample.first]
+        return self._frame(sample) + sums[sample.first + sample.length] - sums[sample.first]
 
-    def _header(self, sample: Stretch) -> int:
+    def _frame(self, sample: Stretch) -> int:
         key = (id(sample.session), sample.header)
         if key not in self._headers:
-            self._headers[key] = self._count(head_text(sample))
+            tail = tail_text(sample.session, self._anchors)
+            self._headers[key] = self._count(head_text(sample, self._anchors)) + (self._count(tail) if tail else 0)
         return self._headers[key]
 
     def _running(self, session: Session) -> list[int]:
         if id(session) not in self._sums:
-            each = [self._count(turn_text(session, i)) for i in range(len(session.turns))]
+            each = [self._count(turn_text(session, i, self._anchors)) for i in range(len(session.turns))]
             self._sums[id(session)] = [0, *accumulate(each)]
         return self._sums[id(session)]

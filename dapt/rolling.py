@@ -7,6 +7,7 @@ the number of windows and takes one step. All of it stands in `Rolling`, so a ru
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from agents.lm.models import LoadedModel
 from dapt.compressor import Compressor
 from dapt.memory import History, Memory
 from dapt.recap import Gate, Quality, assess
-from dapt.rra import Window, compressed, history_of, pass_window
+from dapt.rra import Window, compressed, history_of, loss_of, pass_window
 from dapt.settings import WindowPart
 
 ASKED = "\n[RECAP] In two sentences, what matters about this client so far:"
@@ -44,10 +45,12 @@ class Rolling:
 
 
 class WindowReport(NamedTuple):
-    """One window. loss: nats a token, before any step. reconstruction: the compressor's before its step, None where skipped."""
+    """One window. loss: nats a token that carries it, before any step; None where none does. tokens: of the content; learned: those
+    of them that carry the loss. reconstruction: the compressor's before its step, None where skipped."""
 
-    loss: float
+    loss: float | None
     tokens: int
+    learned: int
     gate: Gate
     reconstruction: float | None
     recap: str | None
@@ -62,19 +65,25 @@ def read_window(
     content: list[int],
     part: WindowPart,
     key: mx.array | None,
+    learned: list[bool] | None = None,
 ) -> WindowReport:
-    """Learn from one window and move `rolling` on; key: of the next recap, None where no window follows."""
+    """Learn from one window and move `rolling` on; key: of the next recap, None where no window follows.
+
+    learned: which content tokens carry the loss; None: all. Where none does, the window is read, compressed and recapped, and adds
+    nothing to the gradient, whose mean is over this window too.
+    """
     model, tokenizer = loaded.model, loaded.tokenizer
     asked = tokenizer.encode(ASKED, add_special_tokens=False) if rolling.recap else []
-    window = Window([*asked, *rolling.recap], content)
+    window = Window([*asked, *rolling.recap], content, learned)
+    scored = len(window.scored)
     gate = FIRST if rolling.quality is None else rolling.quality.gate
 
     def loss(m: nn.Module) -> tuple[mx.array, list[tuple[mx.array | None, mx.array | None]]]:
         passed = pass_window(m, rolling.memory, window)
-        return -passed.logp.mean(), [(cache.keys, cache.values) for cache in passed.caches]
+        return loss_of(passed), [(cache.keys, cache.values) for cache in passed.caches]
 
-    (value, held), gradients = nn.value_and_grad(model, loss)(model)
-    if gate.adapters > 0.0:
+    (value, held), gradients = nn.value_and_grad(model, loss)(model) if scored else (loss(model), None)
+    if gradients is not None and gate.adapters > 0.0:
         total = rolling.gradients
         scaled = {name: gate.adapters * g for name, g in flatten(gradients).items()}
         rolling.gradients = {name: total[name] + g if total else g for name, g in scaled.items()}
@@ -96,7 +105,7 @@ def read_window(
         said, before = tokenizer.decode(tokens).strip(), tokenizer.decode(rolling.recap)
         quality = assess(said, tokenizer.decode(content), before)
         rolling.recap, rolling.quality = tokens, quality
-    return WindowReport(float(value), len(content), gate, reconstruction, said, quality)
+    return WindowReport(float(value) if scored else None, len(content), scored, gate, reconstruction, said, quality)
 
 
 def _compressor_step(
@@ -133,18 +142,38 @@ def recap_tokens(loaded: LoadedModel, caches: list[FunctionalCache], part: Windo
     return said
 
 
-def held_out_loss(
-    loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int
-) -> tuple[float, int]:
-    """(nats over all scored tokens, how many) of a sample read window by window with its compressed history; nothing is learned."""
-    memory, nats, count = None, 0.0, 0
+class Read(NamedTuple):
+    """One window that was read and not learned from. logp: (C,) of its scored tokens. slots: how many of the history's items are
+    slots that it was read with; the others are its own tokens."""
+
+    logp: mx.array
+    history: History
+    slots: int
+
+
+def read_on(loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int) -> Iterator[Read]:
+    """A sample read window by window with its compressed history, without recaps; nothing is learned.
+
+    A window of a lone token is passed over: it has nothing to score.
+    """
+    memory = None
     for content in windows:
         if len(content) < 2:
             continue
         window = Window([], content)
         passed = pass_window(loaded.model, memory, window)
-        nats -= float(passed.logp.sum())
-        count += passed.logp.size
-        memory = compressed(loaded.model, compressor, history_of(loaded.model, memory, window, passed.caches), slots)
+        history = history_of(loaded.model, memory, window, passed.caches)
+        yield Read(passed.logp, history, 0 if memory is None else memory.slots)
+        memory = compressed(loaded.model, compressor, history, slots)
         mx.eval(memory.keys, memory.values)
+
+
+def held_out_loss(
+    loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int
+) -> tuple[float, int]:
+    """(nats over all scored tokens, how many) of a sample that is read and not learned from."""
+    nats, count = 0.0, 0
+    for read in read_on(loaded, compressor, windows, slots):
+        nats -= float(read.logp.sum())
+        count += read.logp.size
     return nats, count

@@ -4,14 +4,15 @@
 
     ∇L_sample = 1/N Σ_n g_n ∇L(W_n)          g_n: by the quality of the recap that the window is read with           (paper 299)
 
-Window borders ignore turns. The recap is read and not learned: only content tokens carry the loss. The history is cut off from
-the gradient between windows; through what reads it, gradients flow.
+Window borders ignore turns. The recap is read and not learned: only content tokens carry the loss, all of them or those that a mask
+names (dapt/masks.py); L is the mean over them, and 0 in a window that has none. The history is cut off from the gradient between
+windows; through what reads it, gradients flow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import mlx.nn as nn
 
@@ -21,25 +22,37 @@ from agents.lm.functional_cache import FunctionalCache
 from dapt.compressor import Compressor, merged
 from dapt.memory import History, Memory, Plain, at_positions, caches_after, without_positions
 
+T = TypeVar("T")
+
 
 class Window(NamedTuple):
-    """One window's tokens. recap: read, not learned; content: learned."""
+    """One window's tokens. recap: read, not learned; content: learned, or of it those tokens where `learned` (as many) is true."""
 
     recap: list[int]
     content: list[int]
+    learned: list[bool] | None = None
+
+    @property
+    def scored(self) -> list[int]:
+        """Indices in recap + content of the tokens that carry the loss.
+
+        The first token of a window without recap does not: nothing, or a memory alone, stands before it, in which nothing is said.
+        """
+        first, before = (0 if self.recap else 1), len(self.recap)
+        return [before + i for i in range(first, len(self.content)) if self.learned is None or self.learned[i]]
 
 
 class Passed(NamedTuple):
-    """A forward pass over a window. logp: (C,) float32 of the content tokens that something stands before; caches: a layer each."""
+    """A forward pass over a window. logp: (C,) float32 of the tokens that carry the loss, C may be 0; caches: a layer each."""
 
     logp: mx.array
     caches: list[FunctionalCache]
 
 
-def contents(tokens: Sequence[int], size: int) -> list[list[int]]:
+def contents(tokens: Sequence[T], size: int) -> list[list[T]]:
     """The content of each window: stretches of `size` tokens, the last one shorter; a lone last token joins the one before it.
 
-    Raises ValueError for a size below 2: a token alone has nothing before it.
+    What is known of each token is cut as the tokens are. Raises ValueError for a size below 2: a token alone has nothing before it.
     """
     if size < 2:
         raise ValueError(f"found windows of {size} tokens; expected at least 2")
@@ -50,28 +63,39 @@ def contents(tokens: Sequence[int], size: int) -> list[list[int]]:
 
 
 def pass_window(model: nn.Module, memory: Memory | None, window: Window) -> Passed:
-    """Log-probabilities of the content, read after the memory and the recap; differentiable in the adapters.
+    """Log-probabilities of what is scored of the content, read after the memory and the recap; differentiable in the adapters.
 
-    The first token of a window with neither memory nor recap has nothing before it and is not scored. A memory alone predicts the
-    first content token from nothing said, so it is not scored either. Raises ValueError for a window with nothing to score.
+    The head runs on what stands before those tokens alone. Raises ValueError for a window that has nothing to score, masked or not,
+    or a mask of another length.
     """
     tokens = window.recap + window.content
     if len(tokens) < 2 or not window.content:
         raise ValueError(
             f"found a window of {len(window.content)} content and {len(window.recap)} recap tokens; expected two or more"
         )
+    if window.learned is not None and len(window.learned) != len(window.content):
+        raise ValueError(
+            f"found a mask of {len(window.learned)} for {len(window.content)} content tokens; expected one for each"
+        )
     caches = caches_after(model, memory)
     hidden = hidden_states(model, mx.array([tokens]), caches)
-    scored = window.content if window.recap else window.content[1:]
-    before = len(tokens) - len(scored) - 1
-    logits = head(model, hidden[0, before:-1])
-    found = mx.take_along_axis(logits, mx.array(scored)[:, None], axis=-1)[:, 0]
+    scored = window.scored
+    if not scored:
+        return Passed(mx.zeros((0,)), caches)
+    before = hidden[0, scored[0] - 1 : -1] if window.learned is None else hidden[0][mx.array(scored) - 1]
+    logits = head(model, before)
+    found = mx.take_along_axis(logits, mx.array([tokens[i] for i in scored])[:, None], axis=-1)[:, 0]
     return Passed(found - mx.logsumexp(logits, axis=-1), caches)
 
 
+def loss_of(passed: Passed) -> mx.array:
+    """L(W): mean of -log π over the tokens that carry the loss; 0, with no gradient, where none does."""
+    return -passed.logp.mean() if passed.logp.size else mx.array(0.0)
+
+
 def window_loss(model: nn.Module, memory: Memory | None, window: Window) -> mx.array:
-    """L(W): mean of -log π over the content tokens that are scored."""
-    return -pass_window(model, memory, window).logp.mean()
+    """L(W) of a window that is passed over here."""
+    return loss_of(pass_window(model, memory, window))
 
 
 def history_of(model: nn.Module, memory: Memory | None, window: Window, caches: Sequence[FunctionalCache]) -> History:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agents.lm.lora import LoraSettings
+from dapt.anchors import LABELS
+from dapt.masks import Learnable
 
 
 class DaptSettingsError(ValueError):
@@ -51,6 +53,22 @@ class CorpusPart(_Section):
     most_tokens: int | None = Field(
         None, ge=2, description="Samples longer than this are left out; none: all are read."
     )
+    anchors: bool = Field(
+        False, description="Factor labels stand in the text, between anchors: spans, phases, labels (paper 2089)."
+    )
+    learn: tuple[Learnable, ...] | None = Field(
+        None,
+        min_length=1,
+        description="What carries the loss, the rest given: components, kinds of spans, labels; none: all (paper 2083).",
+    )
+
+    @model_validator(mode="after")
+    def _labels_are_shown(self) -> CorpusPart:
+        if hidden := [name for name in self.learn or () if name in LABELS and not self.anchors]:
+            raise ValueError(
+                f"learn: found {', '.join(hidden)}, which no text shows without anchors; set anchors = true"
+            )
+        return self
 
 
 class WindowPart(_Section):
@@ -101,7 +119,9 @@ def read_dapt_settings(path: Path | str) -> DaptSettings:
     try:
         return DaptSettings.model_validate(raw)
     except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        mistakes = [
+            f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()
+        ]
         raise DaptSettingsError(
             "\n  - ".join([f"{path}: {len(mistakes)} setting(s) cannot be used:", *mistakes])
         ) from error

@@ -18,17 +18,21 @@ from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, 
 from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
-from agents.lm.five_tuple import read_sessions, split
+from agents.lm.five_tuple import SessionFileError, read_sessions, split
 from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
 from agents.lm.run_folder import ADAPTERS, SETTINGS, SUMMARY, RunFolder, RunFolderError
 from agents.lm.step import norms_of, take_step
 from dapt.adwc import Windows
+from dapt.anchors import SPANS
 from dapt.compressor import Compressor
 from dapt.curriculum import Curriculum
+from dapt.dfr import unplaced
+from dapt.held_out import held_out_losses
+from dapt.masks import Sampler, absent
 from dapt.memory import Memory
 from dapt.recap import Quality
-from dapt.rolling import Rolling, WindowReport, held_out_loss, read_window
+from dapt.rolling import Rolling, WindowReport, read_window
 from dapt.rra import cache_shapes, contents
 from dapt.settings import DaptSettings
 from dapt.uhd import Samples
@@ -45,8 +49,9 @@ class Progress:
     step: int = 0  # samples that have been learned from
     windows: int = 0
     skipped: int = 0  # windows whose recap was garbage
+    given: int = 0  # windows of which nothing is learned
     bad: int = 0  # steps that were refused since a number was not finite
-    looks: list[dict[str, float]] = field(default_factory=list)
+    looks: list[dict[str, Any]] = field(default_factory=list)
 
 
 class DaptTrainer:
@@ -87,10 +92,26 @@ class DaptTrainer:
         self.corpus_hash = hashlib.sha256(
             "\n".join(s.model_dump_json(exclude_none=True) for s in sessions).encode()
         ).hexdigest()
+        self._expect_what_is_learned()
+        self.sampler = Sampler(self.loaded.tokenizer, part.learn, part.anchors)
         self.curriculum = Curriculum(
-            [VIEWS[name](self.learned) for name in part.views], lambda text: len(self._tokens(text))
+            [VIEWS[name](self.learned) for name in part.views],
+            lambda text: len(self.sampler.tokens(text)),
+            anchors=part.anchors,
         )
         self._orders: dict[int, np.ndarray] = {}
+
+    def _expect_what_is_learned(self) -> None:
+        """Raises SessionFileError with every span that cannot be placed, where spans are, and everything that no session holds."""
+        part, problems = self.settings.corpus, list[str]()
+        if part.anchors or set(part.learn or ()) & set(SPANS):
+            problems += unplaced([*self.learned, *self.held_out], part.anchors)
+        problems += [
+            f"corpus.learn: found {name}, which none of {len(self.learned)} sessions to learn from holds; expected what some hold"
+            for name in absent(part.learn or (), self.learned)
+        ]
+        if problems:
+            raise SessionFileError([f"{part.sessions}: {problem}" for problem in problems], "learned from")
 
     def sample(self, step: int) -> int:
         """The number of the sample of one step: epoch after epoch in the curriculum's order, without those that are too long."""
@@ -105,9 +126,6 @@ class DaptTrainer:
             order = self.curriculum.epoch(self._generator(2 + epoch))
             self._orders = {epoch: order if most is None else order[self.curriculum.tokens[order] <= most]}
         return int(self._orders[epoch][at])
-
-    def _tokens(self, text: str) -> list[int]:
-        return list(self.loaded.tokenizer.encode(text, add_special_tokens=False))
 
     @property
     def folder(self) -> RunFolder:
@@ -141,25 +159,20 @@ class DaptTrainer:
         if self._folder is not None:
             self._folder.release()
 
-    def look(self) -> dict[str, float]:
-        """Loss on whole held-out sessions, read in windows with their compressed history, nats a token; nothing where none is."""
-        sums = [
-            held_out_loss(self.loaded, self.compressor, self._windows(Samples([s])[-1].text()), self.settings.window.slots)
-            for s in self.held_out
-        ]  # fmt: skip
-        return {"loss": sum(nats for nats, _ in sums) / sum(count for _, count in sums)} if sums else {}
-
-    def _windows(self, text: str) -> list[list[int]]:
-        return contents(self._tokens(text), self.settings.window.size)
+    def look(self) -> dict[str, Any]:
+        """Loss on whole held-out sessions (dapt/held_out.py), nats a token; nothing where none is held out."""
+        samples = (self.sampler.sample(Samples([s])[-1], components=True) for s in self.held_out)
+        return held_out_losses(self.loaded, self.compressor, samples, self.settings.window)
 
     def train(self) -> dict[str, Any] | None:
         """Read and learn until all steps are taken or `stop` is set. Returns the summary, None if it was stopped."""
         while not self.done and not self.stop:
             number = self.sample(self.progress.step)
-            sample = self.curriculum[number]
-            windows = self._windows(sample.text())
+            sample, size = self.sampler.sample(self.curriculum[number]), self.settings.window.size
+            windows = contents(sample.tokens, size)
+            learned = None if sample.learned is None else contents(sample.learned, size)
             while self.rolling.window < len(windows) and not self.stop:
-                self._read(number, windows)
+                self._read(number, windows, learned)
                 if self.progress.windows % self.settings.run.checkpoint_every == 0:
                     self._checkpoint()
             if self.rolling.window == len(windows):
@@ -174,7 +187,7 @@ class DaptTrainer:
         self.folder.write_json(SUMMARY, summary)
         return summary
 
-    def _read(self, number: int, windows: list[list[int]]) -> None:
+    def _read(self, number: int, windows: list[list[int]], learned: list[list[bool]] | None) -> None:
         at, began = self.rolling.window, time.perf_counter()
         key = None if at + 1 == len(windows) else self._key(1, self.progress.step, at)
         report = read_window(
@@ -185,9 +198,11 @@ class DaptTrainer:
             windows[at],
             self.settings.window,
             key,
+            None if learned is None else learned[at],
         )
         self.progress.windows += 1
         self.progress.skipped += report.gate.adapters == 0.0
+        self.progress.given += report.loss is None
         line = {"step": self.progress.step + 1, "sample": number, "window": at + 1, "of": len(windows), **_told(report)}
         line |= {"cluster": int(self.curriculum.cluster[number]), "seconds": time.perf_counter() - began}
         self.folder.append(WINDOWS, line)
@@ -262,6 +277,7 @@ class DaptTrainer:
             "steps": self.progress.step,
             "windows": self.progress.windows,
             "skipped": self.progress.skipped,
+            "given": self.progress.given,
             "refused": self.progress.bad,
             "samples": len(self.curriculum),
             "clusters": self.curriculum.sizes(),
@@ -285,8 +301,9 @@ class DaptTrainer:
 def _told(report: WindowReport) -> dict[str, Any]:
     quality = report.quality
     return {
-        "loss": report.loss if np.isfinite(report.loss) else None,
+        "loss": report.loss if report.loss is not None and np.isfinite(report.loss) else None,
         "tokens": report.tokens,
+        "learned": report.learned,
         "gate": list(report.gate),
         "reconstruction": report.reconstruction,
         "recap": report.recap,

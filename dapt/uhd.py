@@ -7,7 +7,8 @@ turns 1-2, turns 1-3, ..., turns 1-N)" (paper 285). The samples are a view of th
 from __future__ import annotations
 
 from agents.lm.five_tuple import UHD, Session, Turn
-from dapt.markup import Stretch, described, parse
+from dapt.markup import Stretch, described
+from dapt.parsing import parse
 from dapt.views import View
 
 

@@ -11,7 +11,8 @@ from test_dapt_uhd import corpora, hostile_session, plain
 
 from agents.lm.five_tuple import FORWARD, REVERSE, Session
 from dapt.adwc import Windows
-from dapt.markup import Stretch, parse
+from dapt.markup import Stretch
+from dapt.parsing import parse
 
 quick = settings(max_examples=40, deadline=None)
 

@@ -1,0 +1,41 @@
+"""What a model makes of sessions that it does not learn from: nats a token, over all, over what is learned, and by component."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from agents.lm.models import LoadedModel
+from dapt.compressor import Compressor
+from dapt.masks import Sample
+from dapt.rolling import read_on
+from dapt.rra import contents
+from dapt.settings import WindowPart
+
+
+def held_out_losses(
+    loaded: LoadedModel, compressor: Compressor, samples: Iterable[Sample], part: WindowPart
+) -> dict[str, Any]:
+    """{"loss": over all tokens, "learned": over those that a run of these settings learns, "components": {place: ...}}.
+
+    Means over the tokens of all samples, read in windows with their compressed history and no recap; the first token of a window
+    has nothing before it and counts nowhere. What has no token has no entry.
+    """
+    nats: dict[str, float] = {}
+    count: dict[str, int] = {}
+    for sample in samples:
+        masks = {"loss": [True] * len(sample.tokens), **sample.components}
+        if sample.learned is not None:
+            masks["learned"] = sample.learned
+        cut = {name: [one for one in contents(mask, part.size) if len(one) > 1] for name, mask in masks.items()}
+        for at, read in enumerate(read_on(loaded, compressor, contents(sample.tokens, part.size), part.slots)):
+            logp = np.array(read.logp, np.float64)
+            for name, windows in cut.items():
+                chosen = np.array(windows[at][1:], bool)
+                nats[name] = nats.get(name, 0.0) - float(logp[chosen].sum())
+                count[name] = count.get(name, 0) + int(chosen.sum())
+    means = {name: nats[name] / count[name] for name in nats if count[name]}
+    found: dict[str, Any] = {name: means.pop(name) for name in ("loss", "learned") if name in means}
+    return {**found, "components": means} if means else found
