@@ -7,6 +7,7 @@ the number of windows and takes one step. All of it stands in `Rolling`, so a ru
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -133,18 +134,38 @@ def recap_tokens(loaded: LoadedModel, caches: list[FunctionalCache], part: Windo
     return said
 
 
-def held_out_loss(
-    loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int
-) -> tuple[float, int]:
-    """(nats over all scored tokens, how many) of a sample read window by window with its compressed history; nothing is learned."""
-    memory, nats, count = None, 0.0, 0
+class Read(NamedTuple):
+    """One window that was read and not learned from. logp: (C,) of its scored tokens. slots: how many of the history's items are
+    slots that it was read with; the others are its own tokens."""
+
+    logp: mx.array
+    history: History
+    slots: int
+
+
+def read_on(loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int) -> Iterator[Read]:
+    """A sample read window by window with its compressed history, without recaps; nothing is learned.
+
+    A window of a lone token is passed over: it has nothing to score.
+    """
+    memory = None
     for content in windows:
         if len(content) < 2:
             continue
         window = Window([], content)
         passed = pass_window(loaded.model, memory, window)
-        nats -= float(passed.logp.sum())
-        count += passed.logp.size
-        memory = compressed(loaded.model, compressor, history_of(loaded.model, memory, window, passed.caches), slots)
+        history = history_of(loaded.model, memory, window, passed.caches)
+        yield Read(passed.logp, history, 0 if memory is None else memory.slots)
+        memory = compressed(loaded.model, compressor, history, slots)
         mx.eval(memory.keys, memory.values)
+
+
+def held_out_loss(
+    loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int
+) -> tuple[float, int]:
+    """(nats over all scored tokens, how many) of a sample that is read and not learned from."""
+    nats, count = 0.0, 0
+    for read in read_on(loaded, compressor, windows, slots):
+        nats -= float(read.logp.sum())
+        count += read.logp.size
     return nats, count

@@ -69,7 +69,9 @@ class Ranks:
         except Exception as error:
             failure = error
         if not self.all(failure is None):
-            raise failure or OtherRankFailed(f"another rank could not {what}, and this one stops with it; its output says why")
+            raise failure or OtherRankFailed(
+                f"another rank could not {what}, and this one stops with it; its output says why"
+            )
 
     def of_first(self, text: str) -> str:
         """Rank 0's text, up to LONGEST bytes, on every rank."""

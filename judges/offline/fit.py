@@ -107,7 +107,9 @@ class Fit:
 
     def likeness(self, columns: np.ndarray, clients: np.ndarray) -> np.ndarray:
         """(q, m) float32: k of q exchanges with every row. The same bits need the same q: a product is cut by its shape."""
-        return kernel(columns[:, IN_KERNEL].astype(np.float32), clients, self.rows, self.clients, self.width, self._lengths)
+        return kernel(
+            columns[:, IN_KERNEL].astype(np.float32), clients, self.rows, self.clients, self.width, self._lengths
+        )
 
     def distance(self, replies: np.ndarray) -> np.ndarray:
         """(q,) 1 - cos to the nearest example; replies (q, 384)."""
