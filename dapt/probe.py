@@ -10,7 +10,6 @@ Kurtosis stands in three places, since the paper could not tell whether its comp
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +20,7 @@ from agents.lm.models import LoadedModel
 from dapt.compressor import Compressor
 from dapt.kurtosis import Moments
 from dapt.rolling import Read, read_on
+from dapt.watching import finite
 
 Place = Literal["first", "later", "history"]
 PLACES: tuple[Place, ...] = ("first", "later", "history")
@@ -38,10 +38,10 @@ class Probe(NamedTuple):
     def record(self) -> dict[str, Any]:
         """As a line of a log takes it; a number that is none becomes null."""
         return {
-            "loss": _finite(self.loss),
-            "reconstruction": _finite(self.reconstruction),
+            "loss": finite(self.loss),
+            "reconstruction": finite(self.reconstruction),
             "kurtosis": {
-                place: {side: [_finite(k) for k in found.tolist()] for side, found in sides.items()}
+                place: {side: [finite(k) for k in found.tolist()] for side, found in sides.items()}
                 for place, sides in self.kurtosis.items()
             },
         }
@@ -81,7 +81,3 @@ def _moments(read: Read) -> dict[tuple[Place, str], Moments]:
         if read.slots:
             found["history", side] = Moments.of([layer[:, :, : read.slots] for layer in layers])
     return found
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -7,6 +7,7 @@ the number of windows and takes one step. All of it stands in `Rolling`, so a ru
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from agents.lm.functional_cache import FunctionalCache
 from agents.lm.generate import draw
 from agents.lm.lora import flatten
 from agents.lm.models import LoadedModel
+from agents.lm.step import norms_of
 from dapt.compressor import Compressor
 from dapt.memory import History, Memory
 from dapt.recap import Gate, Quality, assess
@@ -35,20 +37,27 @@ FIRST = Gate(1.0, 1.0)
 
 @dataclass
 class Rolling:
-    """Where a sample stands: what the next window is read with, and what has been added up. recap: its words' tokens."""
+    """Where a sample stands: what the next window is read with, and what has been added up. recap: its words' tokens.
+
+    nats, tokens: of the loss so far, over scored tokens.
+    """
 
     window: int = 0
     memory: Memory | None = None
     recap: list[int] = field(default_factory=list)
     quality: Quality | None = None
     gradients: dict[str, mx.array] = field(default_factory=dict)  # the sum over windows of gate · ∇L, by name
+    nats: float = 0.0
+    tokens: int = 0
 
 
 class WindowReport(NamedTuple):
-    """One window. loss: nats a token, before any step. reconstruction: the compressor's before its step, None where skipped."""
+    """One window. loss: nats a token, before any step. norm: of its gradient, before the gate. reconstruction: the compressor's
+    before its step, None where skipped."""
 
     loss: float
     tokens: int
+    norm: float
     gate: Gate
     reconstruction: float | None
     recap: str | None
@@ -80,7 +89,10 @@ def read_window(
         scaled = {name: gate.adapters * g for name, g in flatten(gradients).items()}
         rolling.gradients = {name: total[name] + g if total else g for name, g in scaled.items()}
     mx.eval(value, held, rolling.gradients)  # or the graphs of all windows would stay alive
+    nats, norm, scored = float(value), norms_of(gradients).whole, len(content) - (not window.recap)
     del gradients
+    if math.isfinite(nats):
+        rolling.nats, rolling.tokens = rolling.nats + scored * nats, rolling.tokens + scored
     caches = [FunctionalCache(*(mx.stop_gradient(a) for a in one if a is not None)) for one in held]
     for cache in caches:
         cache.offset = (0 if rolling.memory is None else rolling.memory.slots) + len(window.recap) + len(content)
@@ -97,7 +109,7 @@ def read_window(
         said, before = tokenizer.decode(tokens).strip(), tokenizer.decode(rolling.recap)
         quality = assess(said, tokenizer.decode(content), before)
         rolling.recap, rolling.quality = tokens, quality
-    return WindowReport(float(value), len(content), gate, reconstruction, said, quality)
+    return WindowReport(nats, len(content), norm, gate, reconstruction, said, quality)
 
 
 def _compressor_step(

@@ -75,6 +75,19 @@ class OptimizerPart(_Section):
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm of a step.")
 
 
+class WatchPart(_Section):
+    """What is measured on held-out text while a run learns (paper 511); it changes nothing of what is learned."""
+
+    every: int = Field(
+        32, ge=0, description="Windows between measurements; 0: only before the first and after the last."
+    )
+    tokens: int = Field(
+        4096,
+        ge=2,
+        description="Held-out tokens that each reads: the beginnings of the held-out sessions, equally many of each.",
+    )
+
+
 class DaptSettings(_Section):
     """Everything that a pre-training run is told."""
 
@@ -84,6 +97,7 @@ class DaptSettings(_Section):
     corpus: CorpusPart
     window: WindowPart = WindowPart()
     optimizer: OptimizerPart = OptimizerPart()
+    watch: WatchPart = WatchPart()
 
     def to_toml(self) -> str:
         """All settings as used; an absent value has no line."""

@@ -62,7 +62,7 @@ def lies_flat(windows: np.ndarray, series: np.ndarray) -> int | None:
 
 
 def _falling(name: str, what: str, windows: np.ndarray, series: np.ndarray) -> tuple[Stage, int | None]:
-    """The stage in which a loss falls, from the first measurement that has made the smallest part that counts, and its end's index."""
+    """The stage in which a loss falls, from the last measurement before it has made 5 % of its fall, and the index of its end."""
     fall = series[0] - series.min()
     told = f"{what} {series[0]:.3f} to {series.min():.3f} at its lowest, {series[-1]:.3f} at the end"
     at = lies_flat(windows, series)

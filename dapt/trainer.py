@@ -13,28 +13,30 @@ from typing import Any
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_unflatten
+from tensorboardX import SummaryWriter
 
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, save_adapter
 from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
-from agents.lm.five_tuple import read_sessions, split
+from agents.lm.five_tuple import Session, read_sessions, split
 from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
-from agents.lm.run_folder import ADAPTERS, SETTINGS, SUMMARY, RunFolder, RunFolderError
+from agents.lm.run_folder import ADAPTERS, EVENTS, SETTINGS, STEPS, SUMMARY, RunFolder, RunFolderError
 from agents.lm.step import norms_of, take_step
 from dapt.adwc import Windows
 from dapt.compressor import Compressor
 from dapt.curriculum import Curriculum
 from dapt.memory import Memory
+from dapt.probe import probe, shares
 from dapt.recap import Quality
-from dapt.rolling import Rolling, WindowReport, held_out_loss, read_window
+from dapt.rolling import Rolling, held_out_loss, read_window
 from dapt.rra import cache_shapes, contents
 from dapt.settings import DaptSettings
 from dapt.uhd import Samples
 from dapt.views import View
+from dapt.watching import LOGS, PROBES, WINDOWS, probe_scalars, step_line, step_scalars, window_line, window_scalars
 
-WINDOWS = "windows.jsonl"
 VIEWS: dict[str, type[View]] = {"uhd": Samples, "adwc": Windows}
 
 
@@ -66,6 +68,7 @@ class DaptTrainer:
             learning_rate=part.learning_rate * part.compressor_share, bias_correction=True
         )
         self.compressor_optimizer.init(self.compressor.parameters())
+        self._events: SummaryWriter | None = None
         self._lay_out()
 
     def _start_adapters(self) -> None:
@@ -91,6 +94,8 @@ class DaptTrainer:
             [VIEWS[name](self.learned) for name in part.views], lambda text: len(self._tokens(text))
         )
         self._orders: dict[int, np.ndarray] = {}
+        watched = shares([self._tokens(_whole(s)) for s in self.held_out], self.settings.watch.tokens)
+        self._watched = [contents(text, self.settings.window.size) for text in watched]
 
     def sample(self, step: int) -> int:
         """The number of the sample of one step: epoch after epoch in the curriculum's order, without those that are too long."""
@@ -122,29 +127,33 @@ class DaptTrainer:
         return self.progress.step >= self.settings.run.steps
 
     def begin(self) -> None:
-        """A new run: a look at what is held out, then the folder with settings and a first checkpoint.
+        """A new run: a look at what is held out, then the folder with settings, the first measurement and a first checkpoint.
 
         Raises OSError where the folder cannot be written; nothing of it is left then.
         """
         self.progress.looks.append({"step": 0, **self.look()})
+        measured = self._measured()
         self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
         try:
             self.folder.acquire()
             write_whole(self.folder / SETTINGS, self.settings.to_toml())
+            self._record(PROBES, measured)
             self._checkpoint()
         except BaseException:
+            self._close_events()
             self.folder.discard()
             raise
 
     def close(self) -> None:
         """Let others write in the run folder."""
+        self._close_events()
         if self._folder is not None:
             self._folder.release()
 
     def look(self) -> dict[str, float]:
         """Loss on whole held-out sessions, read in windows with their compressed history, nats a token; nothing where none is."""
         sums = [
-            held_out_loss(self.loaded, self.compressor, self._windows(Samples([s])[-1].text()), self.settings.window.slots)
+            held_out_loss(self.loaded, self.compressor, self._windows(_whole(s)), self.settings.window.slots)
             for s in self.held_out
         ]  # fmt: skip
         return {"loss": sum(nats for nats, _ in sums) / sum(count for _, count in sums)} if sums else {}
@@ -154,21 +163,31 @@ class DaptTrainer:
 
     def train(self) -> dict[str, Any] | None:
         """Read and learn until all steps are taken or `stop` is set. Returns the summary, None if it was stopped."""
+        try:
+            return self._train()
+        finally:
+            self._close_events()
+
+    def _train(self) -> dict[str, Any] | None:
         while not self.done and not self.stop:
             number = self.sample(self.progress.step)
             sample = self.curriculum[number]
             windows = self._windows(sample.text())
             while self.rolling.window < len(windows) and not self.stop:
                 self._read(number, windows)
+                if self.rolling.window < len(windows):
+                    self._measure_if_due()
                 if self.progress.windows % self.settings.run.checkpoint_every == 0:
                     self._checkpoint()
             if self.rolling.window == len(windows):
-                self._step(len(windows))
+                self._step(number, len(windows))
+                self._measure_if_due()
         if not self.done:
             self._checkpoint()
             return None
         if self.progress.looks[-1]["step"] != self.progress.step:  # or a run that was killed here would look twice
             self.progress.looks.append({"step": self.progress.step, **self.look()})
+            self._record(PROBES, self._measured())
         self._checkpoint()
         summary = self._summary()
         self.folder.write_json(SUMMARY, summary)
@@ -188,23 +207,62 @@ class DaptTrainer:
         )
         self.progress.windows += 1
         self.progress.skipped += report.gate.adapters == 0.0
-        line = {"step": self.progress.step + 1, "sample": number, "window": at + 1, "of": len(windows), **_told(report)}
+        line = {
+            "step": self.progress.step + 1,
+            "sample": number,
+            "window": at + 1,
+            "of": len(windows),
+            **window_line(report),
+        }
         line |= {"cluster": int(self.curriculum.cluster[number]), "seconds": time.perf_counter() - began}
-        self.folder.append(WINDOWS, line)
+        self._record(WINDOWS, line)
         self.on_window(line)
         mx.clear_cache()
 
-    def _step(self, windows: int) -> None:
+    def _step(self, number: int, windows: int) -> None:
         """∇L_sample = 1/N Σ_n g_n ∇L(W_n), clipped, Adam (paper 299); a gradient that is not finite changes nothing."""
-        if total := self.rolling.gradients:
-            mean = tree_unflatten([(name, g / windows) for name, g in total.items()])
-            norms = norms_of(mean)
-            if norms.finite:
-                take_step(self.loaded.model, self.optimizer, mean, norms, self.settings.optimizer.clip_norm)
-            else:
-                self.progress.bad += 1
-        self.rolling = Rolling()
+        rolling, self.rolling = self.rolling, Rolling()
+        mean = tree_unflatten([(name, g / windows) for name, g in rolling.gradients.items()])
+        norms = norms_of(mean)
+        if norms.finite:
+            take_step(self.loaded.model, self.optimizer, mean, norms, self.settings.optimizer.clip_norm)
+        else:
+            self.progress.bad += 1
         self.progress.step += 1
+        line = {"step": self.progress.step, "sample": number, "windows": windows, "tokens": rolling.tokens}
+        loss = rolling.nats / rolling.tokens if rolling.tokens else None
+        self._record(STEPS, line | step_line(loss, norms, norms.finite))
+
+    def _measure_if_due(self) -> None:
+        """After a window, or the step that it brought; the last measurement comes with the last look."""
+        every = self.settings.watch.every
+        if every and self.progress.windows % every == 0 and not self.done:
+            self._record(PROBES, self._measured())
+
+    def _measured(self) -> dict[str, Any] | None:
+        """A measurement on the held-out text; None where nothing is held out."""
+        began = time.perf_counter()
+        found = probe(self.loaded, self.compressor, self._watched, self.settings.window.slots)
+        if found is None:
+            return None
+        line = {"windows": self.progress.windows, "step": self.progress.step, **found.record()}
+        return line | {"seconds": time.perf_counter() - began}
+
+    def _record(self, log: str, line: dict[str, Any] | None) -> None:
+        """A line of a log, and what TensorBoard draws of it over the windows."""
+        if line is None:
+            return
+        self.folder.append(log, line)
+        if self._events is None:  # what a run that was killed had drawn from here on is hidden
+            self._events = SummaryWriter(str(self.folder / EVENTS), purge_step=self.progress.windows)
+        scalars = {WINDOWS: window_scalars, STEPS: step_scalars, PROBES: probe_scalars}[log](line)
+        for name, value in scalars.items():
+            self._events.add_scalar(name, value, self.progress.windows)
+
+    def _close_events(self) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
     def _checkpoint(self) -> None:
         """Adapters for others, then all that going on inside a sample needs; the oldest ones go."""
@@ -224,12 +282,14 @@ class DaptTrainer:
             state={
                 "base_hash": self.loaded.base_hash,
                 "corpus_hash": self.corpus_hash,
-                "log_bytes": self.folder.log_size(WINDOWS),
+                "log_bytes": {log: self.folder.log_size(log) for log in LOGS},
                 "progress": dataclasses.asdict(self.progress),
                 "window": rolling.window,
                 "counts": [] if rolling.memory is None else list(rolling.memory.counts),
                 "recap": rolling.recap,
                 "quality": None if rolling.quality is None else dataclasses.asdict(rolling.quality),
+                "nats": rolling.nats,
+                "tokens": rolling.tokens,
             },
         )
         self.folder.rotate(self.settings.run.keep_checkpoints)
@@ -244,7 +304,7 @@ class DaptTrainer:
                     f"{path}: the run began with a {what} of SHA-256 {saved.state[f'{what}_hash']}; found {found}. Put back what "
                     "it began with, or begin a new run with its adapters"
                 )
-        ahead = self.folder.expect_log(WINDOWS, saved.state["log_bytes"])
+        ahead = [self.folder.expect_log(log, saved.state["log_bytes"][log]) for log in LOGS]
         set_trainable(self.loaded.model, saved.adapters["therapist"])
         assert saved.optimizer is not None
         restore_optimizer(self.optimizer, saved.optimizer)
@@ -252,9 +312,10 @@ class DaptTrainer:
         restore_optimizer(self.compressor_optimizer, _part(saved, "compressor_optimizer"))
         self.progress = Progress(**saved.state["progress"])
         self.rolling = _rolling(saved)
-        if ahead:
+        if any(ahead):
             warnings.append(f"what came after window {self.progress.windows} was not saved whole and is done again")
-        self.folder.cut_log(WINDOWS, saved.state["log_bytes"])
+        for log in LOGS:
+            self.folder.cut_log(log, saved.state["log_bytes"][log])
         return warnings
 
     def _summary(self) -> dict[str, Any]:
@@ -282,16 +343,9 @@ class DaptTrainer:
         return np.random.default_rng((self.settings.run.seed, use))
 
 
-def _told(report: WindowReport) -> dict[str, Any]:
-    quality = report.quality
-    return {
-        "loss": report.loss if np.isfinite(report.loss) else None,
-        "tokens": report.tokens,
-        "gate": list(report.gate),
-        "reconstruction": report.reconstruction,
-        "recap": report.recap,
-        "quality": None if quality is None else {**dataclasses.asdict(quality), "kind": quality.kind},
-    }
+def _whole(session: Session) -> str:
+    """A session as its longest expanding sample."""
+    return Samples([session])[-1].text()
 
 
 def _part(saved: Checkpoint, name: str) -> dict[str, mx.array]:
@@ -310,4 +364,6 @@ def _rolling(saved: Checkpoint) -> Rolling:
         recap=saved.state["recap"],
         quality=None if quality is None else Quality(**quality),
         gradients=_part(saved, "gradients"),
+        nats=saved.state["nats"],
+        tokens=saved.state["tokens"],
     )
