@@ -18,12 +18,23 @@ def add_dapt(commands: Any) -> None:
     source = dapt.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", type=Path, help="settings of a new run, e.g. configs/dapt_quickstart.toml")
     source.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run that was stopped")
+    source.add_argument(
+        "--report",
+        type=Path,
+        metavar="RUN",
+        help="write RUN/report.html: losses, kurtosis, recaps; of any run, also one that goes on",
+    )
     dapt.set_defaults(run=_dapt)
 
 
 def _dapt(asked: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from dapt.report import write_report
+
+    if asked.report:
+        print(f"{NOTICE}\nreport: {write_report(asked.report)}")
+        return 0
     from agents.lm.device import device_name
     from agents.lm.models import load_model
     from agents.lm.run_folder import ADAPTERS, SETTINGS, RunFolder
@@ -67,6 +78,7 @@ def _dapt(asked: argparse.Namespace) -> int:
                 f"held-out sessions after step {look['step']}: {look['loss']:.3f} nats a token", highlight=False
             )
     adapter = trainer.folder.path / ADAPTERS
+    console.print(f"report: {write_report(trainer.folder.path)}", highlight=False)
     console.print(f"adapter: {adapter}. To go on: icarus train --config FILE --adapter {adapter}", highlight=False)
     return 0
 
