@@ -11,6 +11,7 @@ the gradient between windows; through what reads it, gradients flow.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import mlx.nn as nn
@@ -36,17 +37,23 @@ class Passed(NamedTuple):
     caches: list[FunctionalCache]
 
 
-def contents(tokens: Sequence[int], size: int) -> list[list[int]]:
-    """The content of each window: stretches of `size` tokens, the last one shorter; a lone last token joins the one before it.
+def borders(length: int, size: int) -> list[tuple[int, int]]:
+    """(first token, the one after the last) of each window's content: `size` tokens, the last one fewer; a lone last token joins
+    the window before it.
 
     Raises ValueError for a size below 2: a token alone has nothing before it.
     """
     if size < 2:
         raise ValueError(f"found windows of {size} tokens; expected at least 2")
-    found = [list(tokens[i : i + size]) for i in range(0, len(tokens), size)]
-    if len(found) > 1 and len(found[-1]) == 1:
-        found[-2:] = [found[-2] + found[-1]]
-    return found
+    edges = [*range(0, length, size), length] if length else []
+    if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+        del edges[-2]
+    return list(pairwise(edges))
+
+
+def contents(tokens: Sequence[int], size: int) -> list[list[int]]:
+    """The content of each window, between `borders`."""
+    return [list(tokens[a:b]) for a, b in borders(len(tokens), size)]
 
 
 def pass_window(model: nn.Module, memory: Memory | None, window: Window) -> Passed:

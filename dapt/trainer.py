@@ -31,8 +31,9 @@ from dapt.memory import Memory
 from dapt.probe import probe, shares
 from dapt.recap import Quality
 from dapt.rolling import Rolling, held_out_loss, read_window
-from dapt.rra import cache_shapes, contents
+from dapt.rra import borders, cache_shapes, contents
 from dapt.settings import DaptSettings
+from dapt.tokens import encoded
 from dapt.uhd import Samples
 from dapt.views import View
 from dapt.watching import LOGS, PROBES, WINDOWS, probe_scalars, step_line, step_scalars, window_line, window_scalars
@@ -94,7 +95,7 @@ class DaptTrainer:
             [VIEWS[name](self.learned) for name in part.views], lambda text: len(self._tokens(text))
         )
         self._orders: dict[int, np.ndarray] = {}
-        watched = shares([self._tokens(_whole(s)) for s in self.held_out], self.settings.watch.tokens)
+        watched = shares([encoded(self._tokens, _whole(s)).tolist() for s in self.held_out], self.settings.watch.tokens)
         self._watched = [contents(text, self.settings.window.size) for text in watched]
 
     def sample(self, step: int) -> int:
@@ -152,14 +153,14 @@ class DaptTrainer:
 
     def look(self) -> dict[str, float]:
         """Loss on whole held-out sessions, read in windows with their compressed history, nats a token; nothing where none is."""
-        sums = [
-            held_out_loss(self.loaded, self.compressor, self._windows(_whole(s)), self.settings.window.slots)
-            for s in self.held_out
-        ]  # fmt: skip
+        texts = ([one.tolist() for one in self._windows(_whole(s))] for s in self.held_out)
+        sums = [held_out_loss(self.loaded, self.compressor, text, self.settings.window.slots) for text in texts]
         return {"loss": sum(nats for nats, _ in sums) / sum(count for _, count in sums)} if sums else {}
 
-    def _windows(self, text: str) -> list[list[int]]:
-        return contents(self._tokens(text), self.settings.window.size)
+    def _windows(self, text: str) -> list[np.ndarray]:
+        """The tokens of each window's content, int32: half a million take two megabytes, where lists would take thirty."""
+        tokens = encoded(self._tokens, text)
+        return [tokens[a:b] for a, b in borders(len(tokens), self.settings.window.size)]
 
     def train(self) -> dict[str, Any] | None:
         """Read and learn until all steps are taken or `stop` is set. Returns the summary, None if it was stopped."""
@@ -193,7 +194,7 @@ class DaptTrainer:
         self.folder.write_json(SUMMARY, summary)
         return summary
 
-    def _read(self, number: int, windows: list[list[int]]) -> None:
+    def _read(self, number: int, windows: list[np.ndarray]) -> None:
         at, began = self.rolling.window, time.perf_counter()
         key = None if at + 1 == len(windows) else self._key(1, self.progress.step, at)
         report = read_window(
@@ -201,7 +202,7 @@ class DaptTrainer:
             self.compressor,
             self.compressor_optimizer,
             self.rolling,
-            windows[at],
+            windows[at].tolist(),
             self.settings.window,
             key,
         )
