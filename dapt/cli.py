@@ -37,14 +37,17 @@ def _dapt(asked: argparse.Namespace) -> int:
         return 0
     from agents.lm.device import device_name
     from agents.lm.models import load_model
+    from agents.lm.rank_folder import rank_folder
+    from agents.lm.ranks import Ranks
     from agents.lm.run_folder import ADAPTERS, SETTINGS, RunFolder
     from dapt.settings import read_dapt_settings
     from dapt.trainer import DaptTrainer
 
-    console = Console(soft_wrap=True)
+    ranks = Ranks()
+    console = Console(soft_wrap=True, quiet=ranks.rank > 0)
     console.print(NOTICE, style="dim")
     settings = read_dapt_settings(asked.resume / SETTINGS if asked.resume else asked.config)
-    folder = RunFolder.existing(asked.resume) if asked.resume else None
+    folder = rank_folder(RunFolder.existing(asked.resume).path, ranks) if asked.resume else None
     console.print(f"model {settings.model.name} on {device_name()}", highlight=False, markup=False)
     trainer = DaptTrainer(load_model(settings.model.name), settings, folder)
 
@@ -78,7 +81,8 @@ def _dapt(asked: argparse.Namespace) -> int:
                 f"held-out sessions after step {look['step']}: {look['loss']:.3f} nats a token", highlight=False
             )
     adapter = trainer.folder.path / ADAPTERS
-    console.print(f"report: {write_report(trainer.folder.path)}", highlight=False)
+    if ranks.rank == 0:
+        console.print(f"report: {write_report(trainer.folder.path)}", highlight=False)
     console.print(f"adapter: {adapter}. To go on: icarus train --config FILE --adapter {adapter}", highlight=False)
     return 0
 

@@ -22,6 +22,7 @@ from agents.lm.functional_cache import FunctionalCache
 from agents.lm.generate import draw
 from agents.lm.lora import flatten
 from agents.lm.models import LoadedModel
+from agents.lm.ranks import Ranks
 from agents.lm.step import norms_of
 from dapt.compressor import Compressor
 from dapt.memory import History, Memory
@@ -72,8 +73,12 @@ def read_window(
     content: list[int],
     part: WindowPart,
     key: mx.array | None,
+    ranks: Ranks,
 ) -> WindowReport:
-    """Learn from one window and move `rolling` on; key: of the next recap, None where no window follows."""
+    """Learn from one window and move `rolling` on; key: of the next recap, None where no window follows.
+
+    ranks: other processes that take the compressor's steps too, each from a window of its own.
+    """
     model, tokenizer = loaded.model, loaded.tokenizer
     asked = tokenizer.encode(ASKED, add_special_tokens=False) if rolling.recap else []
     window = Window([*asked, *rolling.recap], content)
@@ -99,7 +104,7 @@ def read_window(
         cache.n_mem = 0 if rolling.memory is None else rolling.memory.slots
 
     history = history_of(model, rolling.memory, window, caches)
-    reconstruction = _compressor_step(compressor, optimizer, history, part.slots, gate)
+    reconstruction = compressor_step(compressor, optimizer, history, part.slots, gate, ranks)
     rolling.memory = compressed(model, compressor, history, part.slots)
     mx.eval(rolling.memory.keys, rolling.memory.values)
     rolling.window += 1
@@ -112,22 +117,27 @@ def read_window(
     return WindowReport(nats, len(content), norm, gate, reconstruction, said, quality)
 
 
-def _compressor_step(
-    compressor: Compressor, optimizer: optim.Optimizer, history: History, slots: int, gate: Gate
+def compressor_step(
+    compressor: Compressor, optimizer: optim.Optimizer, history: History | None, slots: int, gate: Gate, ranks: Ranks
 ) -> float | None:
-    """A step on gate · ∇L_recon (of which Adam keeps the direction); the loss before it.
+    """A step on gate · ∇L_recon (Adam keeps its direction), a mean over the ranks that have one; gives the loss before it.
 
-    None where the gate is shut, or where loss or gradient is not finite: then nothing moves.
+    A rank has none, and None comes back, where it has no window left (history None), where the gate is shut, and where loss or
+    gradient is not finite. So all ranks keep one compressor; where none has a gradient, nothing moves.
     """
-    if gate.compressor == 0.0:
+    value, weight, gradients = None, 0.0, None
+    if history is not None and gate.compressor > 0.0:
+        loss, found = nn.value_and_grad(compressor, lambda c: c.loss(*history, slots))(compressor)
+        mx.eval(loss, found)
+        if mx.isfinite(loss).item() and all(mx.isfinite(g).all().item() for g in flatten(found).values()):
+            value, weight, gradients = float(loss), 1.0, tree_map(lambda g: gate.compressor * g, found)
+    if gradients is None and ranks.size == 1:
         return None
-    value, gradients = nn.value_and_grad(compressor, lambda c: c.loss(*history, slots))(compressor)
-    mx.eval(value, gradients)
-    if not (mx.isfinite(value).item() and all(mx.isfinite(g).all().item() for g in flatten(gradients).values())):
-        return None
-    optimizer.update(compressor, tree_map(lambda g: gate.compressor * g, gradients))
-    mx.eval(compressor.parameters(), optimizer.state)
-    return float(value)
+    mean, weights = ranks.mean(gradients or tree_map(mx.zeros_like, compressor.trainable_parameters()), weight)
+    if weights > 0.0:
+        optimizer.update(compressor, mean)
+        mx.eval(compressor.parameters(), optimizer.state)
+    return value
 
 
 def recap_tokens(loaded: LoadedModel, caches: list[FunctionalCache], part: WindowPart, key: mx.array) -> list[int]:

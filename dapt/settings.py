@@ -28,7 +28,7 @@ class RunPart(_Section):
         "dapt", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="First part of the run folder's name."
     )
     seed: int = Field(0, ge=0, description="Everything that is drawn in a run follows from it.")
-    steps: int = Field(24, ge=1, description="Samples to learn from, one optimizer step each (paper 299).")
+    steps: int = Field(24, ge=1, description="Optimizer steps, each on one sample of every process (paper 299).")
     checkpoint_every: int = Field(8, ge=1, description="Windows between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
 

@@ -1,4 +1,14 @@
-"""Pre-training on sessions in windows: samples in the curriculum's order, a step each, exact resume at any window's border."""
+"""Pre-training on sessions in windows: samples in the curriculum's order, a step each, exact resume at any window's border.
+
+Of several processes (agents/lm/ranks.py) each reads a sample of its own, and all take one step on
+
+    ∇L = Σ_r N_r ∇L_sample,r / Σ_r N_r          N_r: windows of rank r's sample, which its gradient is a mean over
+
+so that two ranks step as one would on a sample with the windows of both. They go through their windows in rounds: in each a rank
+reads a window, or waits where it has none left, and the compressor takes one step on the mean of the gradients there are. So it is
+the same on all ranks in every round, and takes as many steps as the longest sample has windows. Averaging its parameters at each
+step instead would leave it, and its Adam's moments, different inside a sample, where recaps and gates follow from what it keeps.
+"""
 
 from __future__ import annotations
 
@@ -13,30 +23,30 @@ from typing import Any
 import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_unflatten
-from tensorboardX import SummaryWriter
 
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, save_adapter
-from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
+from agents.lm.checkpoint import restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
 from agents.lm.five_tuple import Session, read_sessions, split
-from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
+from agents.lm.lora import fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
-from agents.lm.run_folder import ADAPTERS, EVENTS, SETTINGS, STEPS, SUMMARY, RunFolder, RunFolderError
+from agents.lm.rank_folder import expect_ranks, new_folder, newest_common, remove_newer
+from agents.lm.ranks import Ranks
+from agents.lm.run_folder import ADAPTERS, SETTINGS, STEPS, SUMMARY, RunFolder, RunFolderError
 from agents.lm.step import norms_of, take_step
 from dapt.adwc import Windows
 from dapt.compressor import Compressor
 from dapt.curriculum import Curriculum
-from dapt.memory import Memory
 from dapt.probe import probe, shares
-from dapt.recap import Quality
-from dapt.rolling import Rolling, held_out_loss, read_window
+from dapt.rolling import FIRST, Rolling, compressor_step, held_out_loss, read_window
 from dapt.rra import borders, cache_shapes, contents
+from dapt.saving import arrays_of, restore_compressor, rolling_of, state_of
 from dapt.settings import DaptSettings
 from dapt.tokens import encoded
 from dapt.uhd import Samples
 from dapt.views import View
-from dapt.watching import LOGS, PROBES, WINDOWS, probe_scalars, step_line, step_scalars, window_line, window_scalars
+from dapt.watching import LOGS, PROBES, WINDOWS, Recorder, step_line, window_line
 
 VIEWS: dict[str, type[View]] = {"uhd": Samples, "adwc": Windows}
 
@@ -45,8 +55,9 @@ VIEWS: dict[str, type[View]] = {"uhd": Samples, "adwc": Windows}
 class Progress:
     """Where a run stands; the order of an epoch follows from the seed."""
 
-    step: int = 0  # samples that have been learned from
-    windows: int = 0
+    step: int = 0
+    windows: int = 0  # that this process has read
+    rounds: int = 0  # windows of the longest sample in each step; one process has as many windows
     skipped: int = 0  # windows whose recap was garbage
     bad: int = 0  # steps that were refused since a number was not finite
     looks: list[dict[str, float]] = field(default_factory=list)
@@ -59,7 +70,7 @@ class DaptTrainer:
         self.loaded, self.settings, self._folder = loaded, settings, folder
         self.stop = False
         self.on_window: Callable[[dict[str, Any]], None] = lambda line: None
-        self.progress, self.rolling = Progress(), Rolling()
+        self.progress, self.rolling, self.ranks = Progress(), Rolling(), Ranks()
         self._start_adapters()
         self.compressor = Compressor(cache_shapes(loaded.model))
         part = settings.optimizer
@@ -69,7 +80,7 @@ class DaptTrainer:
             learning_rate=part.learning_rate * part.compressor_share, bias_correction=True
         )
         self.compressor_optimizer.init(self.compressor.parameters())
-        self._events: SummaryWriter | None = None
+        self._recorder = Recorder()
         self._lay_out()
 
     def _start_adapters(self) -> None:
@@ -98,15 +109,18 @@ class DaptTrainer:
         watched = shares([encoded(self._tokens, _whole(s)).tolist() for s in self.held_out], self.settings.watch.tokens)
         self._watched = [contents(text, self.settings.window.size) for text in watched]
 
-    def sample(self, step: int) -> int:
-        """The number of the sample of one step: epoch after epoch in the curriculum's order, without those that are too long."""
+    def sample(self, turn: int) -> int:
+        """The number of the sample whose turn it is, of all processes' together.
+
+        Epoch after epoch in the curriculum's order, without those that are too long.
+        """
         most = self.settings.corpus.most_tokens
         fit = int((self.curriculum.tokens <= most).sum()) if most else len(self.curriculum)
         if fit == 0:
             raise ValueError(
                 f"no sample has at most {most} tokens; the shortest has {int(self.curriculum.tokens.min())}"
             )
-        epoch, at = divmod(step, fit)
+        epoch, at = divmod(turn, fit)
         if epoch not in self._orders:
             order = self.curriculum.epoch(self._generator(2 + epoch))
             self._orders = {epoch: order if most is None else order[self.curriculum.tokens[order] <= most]}
@@ -132,22 +146,25 @@ class DaptTrainer:
 
         Raises OSError where the folder cannot be written; nothing of it is left then.
         """
-        self.progress.looks.append({"step": 0, **self.look()})
-        measured = self._measured()
-        self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
+        with self.ranks.together("look at the held-out sessions"):
+            self.progress.looks.append({"step": 0, **self.look()})
+            measured = self._measured()
+        self._folder = new_folder(Path(self.settings.run.folder), self.settings.run.name, self.ranks)
         try:
-            self.folder.acquire()
-            write_whole(self.folder / SETTINGS, self.settings.to_toml())
-            self._record(PROBES, measured)
-            self._checkpoint()
+            with self.ranks.together("write its folder"):
+                self.folder.path.mkdir(parents=True, exist_ok=True)
+                self.folder.acquire()
+                write_whole(self.folder / SETTINGS, self.settings.to_toml())
+                self._record(PROBES, measured)
+                self._checkpoint()
         except BaseException:
-            self._close_events()
+            self._recorder.close()
             self.folder.discard()
             raise
 
     def close(self) -> None:
         """Let others write in the run folder."""
-        self._close_events()
+        self._recorder.close()
         if self._folder is not None:
             self._folder.release()
 
@@ -167,22 +184,22 @@ class DaptTrainer:
         try:
             return self._train()
         finally:
-            self._close_events()
+            self._recorder.close()
 
     def _train(self) -> dict[str, Any] | None:
-        while not self.done and not self.stop:
-            number = self.sample(self.progress.step)
-            sample = self.curriculum[number]
-            windows = self._windows(sample.text())
-            while self.rolling.window < len(windows) and not self.stop:
-                self._read(number, windows)
-                if self.rolling.window < len(windows):
+        while not self.done:
+            turn = self.progress.step * self.ranks.size + self.ranks.rank
+            number = self.sample(turn)
+            windows = self._windows(self.curriculum[number].text())
+            while not (over := self.ranks.all(self.rolling.window == len(windows))) and not self.ranks.any(self.stop):
+                if self.rolling.window > 0:  # else it was measured after the last step
                     self._measure_if_due()
-                if self.progress.windows % self.settings.run.checkpoint_every == 0:
-                    self._checkpoint()
-            if self.rolling.window == len(windows):
+                self._round(turn, number, windows)
+            if over:
                 self._step(number, len(windows))
                 self._measure_if_due()
+            if self.ranks.any(self.stop):
+                break
         if not self.done:
             self._checkpoint()
             return None
@@ -194,9 +211,19 @@ class DaptTrainer:
         self.folder.write_json(SUMMARY, summary)
         return summary
 
-    def _read(self, number: int, windows: list[np.ndarray]) -> None:
+    def _round(self, turn: int, number: int, windows: list[np.ndarray]) -> None:
+        """The next window of this rank's sample; where none is left, the compressor's step of the others."""
+        if self.rolling.window < len(windows):
+            self._read(turn, number, windows)
+        else:
+            slots = self.settings.window.slots
+            compressor_step(self.compressor, self.compressor_optimizer, None, slots, FIRST, self.ranks)
+        self.progress.rounds += 1
+        if self.progress.rounds % self.settings.run.checkpoint_every == 0:
+            self._checkpoint()
+
+    def _read(self, turn: int, number: int, windows: list[np.ndarray]) -> None:
         at, began = self.rolling.window, time.perf_counter()
-        key = None if at + 1 == len(windows) else self._key(1, self.progress.step, at)
         report = read_window(
             self.loaded,
             self.compressor,
@@ -204,40 +231,41 @@ class DaptTrainer:
             self.rolling,
             windows[at].tolist(),
             self.settings.window,
-            key,
+            None if at + 1 == len(windows) else self._key(1, turn, at),
+            self.ranks,
         )
         self.progress.windows += 1
         self.progress.skipped += report.gate.adapters == 0.0
-        line = {
-            "step": self.progress.step + 1,
-            "sample": number,
-            "window": at + 1,
-            "of": len(windows),
-            **window_line(report),
-        }
-        line |= {"cluster": int(self.curriculum.cluster[number]), "seconds": time.perf_counter() - began}
-        self._record(WINDOWS, line)
+        line: dict[str, Any] = {"step": self.progress.step + 1, "sample": number, "window": at + 1, "of": len(windows)}
+        line |= {"cluster": int(self.curriculum.cluster[number]), **window_line(report)}
+        self._record(WINDOWS, line := {**line, "seconds": time.perf_counter() - began})
         self.on_window(line)
         mx.clear_cache()
 
     def _step(self, number: int, windows: int) -> None:
-        """∇L_sample = 1/N Σ_n g_n ∇L(W_n), clipped, Adam (paper 299); a gradient that is not finite changes nothing."""
+        """∇L_sample = 1/N Σ_n g_n ∇L(W_n), the mean over ranks by N, clipped, Adam (paper 299).
+
+        A gradient that is not finite changes nothing, on any rank.
+        """
         rolling, self.rolling = self.rolling, Rolling()
-        mean = tree_unflatten([(name, g / windows) for name, g in rolling.gradients.items()])
+        mean = {name: g / windows for name, g in rolling.gradients.items()}
+        if self.ranks.size > 1:
+            nothing = {name: mx.zeros_like(a) for name, a in trainable(self.loaded.model).items()}
+            mean, _ = self.ranks.mean(nothing | mean, windows)
         norms = norms_of(mean)
-        if norms.finite:
-            take_step(self.loaded.model, self.optimizer, mean, norms, self.settings.optimizer.clip_norm)
-        else:
-            self.progress.bad += 1
+        if applied := bool(mean) and norms.finite:
+            gradients = tree_unflatten(list(mean.items()))
+            take_step(self.loaded.model, self.optimizer, gradients, norms, self.settings.optimizer.clip_norm)
+        self.progress.bad += not norms.finite
         self.progress.step += 1
         line = {"step": self.progress.step, "sample": number, "windows": windows, "tokens": rolling.tokens}
         loss = rolling.nats / rolling.tokens if rolling.tokens else None
-        self._record(STEPS, line | step_line(loss, norms, norms.finite))
+        self._record(STEPS, line | step_line(loss, norms, applied))
 
     def _measure_if_due(self) -> None:
         """After a window, or the step that it brought; the last measurement comes with the last look."""
         every = self.settings.watch.every
-        if every and self.progress.windows % every == 0 and not self.done:
+        if every and self.progress.rounds % every == 0 and not self.done:
             self._record(PROBES, self._measured())
 
     def _measured(self) -> dict[str, Any] | None:
@@ -250,47 +278,25 @@ class DaptTrainer:
         return line | {"seconds": time.perf_counter() - began}
 
     def _record(self, log: str, line: dict[str, Any] | None) -> None:
-        """A line of a log, and what TensorBoard draws of it over the windows."""
-        if line is None:
-            return
-        self.folder.append(log, line)
-        if self._events is None:  # what a run that was killed had drawn from here on is hidden
-            self._events = SummaryWriter(str(self.folder / EVENTS), purge_step=self.progress.windows)
-        scalars = {WINDOWS: window_scalars, STEPS: step_scalars, PROBES: probe_scalars}[log](line)
-        for name, value in scalars.items():
-            self._events.add_scalar(name, value, self.progress.windows)
-
-    def _close_events(self) -> None:
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        if line is not None:
+            self._recorder.record(self.folder, log, line, self.progress.windows)
 
     def _checkpoint(self) -> None:
         """Adapters for others, then all that going on inside a sample needs; the oldest ones go."""
-        tree, rolling = trainable(self.loaded.model), self.rolling
+        tree = trainable(self.loaded.model)
         save_adapter(self.folder / ADAPTERS, tree, self.lora, self.loaded.base_hash)
-        arrays = {f"compressor.{n}": a for n, a in flatten(self.compressor.parameters()).items()}
-        arrays |= {f"compressor_optimizer.{n}": a for n, a in flatten(self.compressor_optimizer.state).items()}
-        arrays |= {f"gradients.{n}": a for n, a in rolling.gradients.items()}
-        if rolling.memory is not None:
-            for side in ("keys", "values"):
-                arrays |= {f"memory.{side}.{i}": a for i, a in enumerate(getattr(rolling.memory, side))}
         save_checkpoint(
-            self.folder.checkpoint_path(self.progress.windows),
+            self.folder.checkpoint_path(self.progress.rounds),
             adapters={"therapist": tree},
             optimizer=self.optimizer,
-            arrays=arrays,
+            arrays=arrays_of(self.rolling, self.compressor, self.compressor_optimizer),
             state={
                 "base_hash": self.loaded.base_hash,
                 "corpus_hash": self.corpus_hash,
+                "ranks": self.ranks.size,
                 "log_bytes": {log: self.folder.log_size(log) for log in LOGS},
                 "progress": dataclasses.asdict(self.progress),
-                "window": rolling.window,
-                "counts": [] if rolling.memory is None else list(rolling.memory.counts),
-                "recap": rolling.recap,
-                "quality": None if rolling.quality is None else dataclasses.asdict(rolling.quality),
-                "nats": rolling.nats,
-                "tokens": rolling.tokens,
+                **state_of(self.rolling),
             },
         )
         self.folder.rotate(self.settings.run.keep_checkpoints)
@@ -298,7 +304,8 @@ class DaptTrainer:
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands, inside a sample too; returns warnings."""
         self.folder.acquire()
-        path, saved, warnings = self.folder.newest_checkpoint()
+        path, saved, warnings = newest_common(self.folder, self.ranks)
+        expect_ranks(path, saved.state["ranks"], self.ranks)
         for what, found in (("base", self.loaded.base_hash), ("corpus", self.corpus_hash)):
             if saved.state[f"{what}_hash"] != found:
                 raise AdapterMismatch(
@@ -309,14 +316,14 @@ class DaptTrainer:
         set_trainable(self.loaded.model, saved.adapters["therapist"])
         assert saved.optimizer is not None
         restore_optimizer(self.optimizer, saved.optimizer)
-        self.compressor.update(tree_unflatten(list(_part(saved, "compressor").items())))
-        restore_optimizer(self.compressor_optimizer, _part(saved, "compressor_optimizer"))
+        restore_compressor(self.compressor, self.compressor_optimizer, saved)
         self.progress = Progress(**saved.state["progress"])
-        self.rolling = _rolling(saved)
+        self.rolling = rolling_of(saved)
         if any(ahead):
             warnings.append(f"what came after window {self.progress.windows} was not saved whole and is done again")
         for log in LOGS:
             self.folder.cut_log(log, saved.state["log_bytes"][log])
+        remove_newer(self.folder, path)
         return warnings
 
     def _summary(self) -> dict[str, Any]:
@@ -347,24 +354,3 @@ class DaptTrainer:
 def _whole(session: Session) -> str:
     """A session as its longest expanding sample."""
     return Samples([session])[-1].text()
-
-
-def _part(saved: Checkpoint, name: str) -> dict[str, mx.array]:
-    return {n.removeprefix(f"{name}."): a for n, a in saved.arrays.items() if n.startswith(f"{name}.")}
-
-
-def _rolling(saved: Checkpoint) -> Rolling:
-    sides = [
-        tuple(a for _, a in sorted(_part(saved, f"memory.{side}").items(), key=lambda one: int(one[0])))
-        for side in ("keys", "values")
-    ]
-    quality = saved.state["quality"]
-    return Rolling(
-        window=saved.state["window"],
-        memory=Memory(sides[0], sides[1], tuple(saved.state["counts"])) if sides[0] else None,
-        recap=saved.state["recap"],
-        quality=None if quality is None else Quality(**quality),
-        gradients=_part(saved, "gradients"),
-        nats=saved.state["nats"],
-        tokens=saved.state["tokens"],
-    )

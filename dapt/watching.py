@@ -14,8 +14,9 @@ import math
 from typing import Any
 
 import numpy as np
+from tensorboardX import SummaryWriter
 
-from agents.lm.run_folder import STEPS
+from agents.lm.run_folder import EVENTS, STEPS, RunFolder
 from agents.lm.step import Norms
 from dapt.recap import GATES
 from dapt.rolling import WindowReport
@@ -23,6 +24,27 @@ from dapt.rolling import WindowReport
 WINDOWS, PROBES = "windows.jsonl", "probes.jsonl"
 LOGS = (WINDOWS, STEPS, PROBES)
 FEATURES = ("garble", "repetition", "drift", "strangers")
+
+
+class Recorder:
+    """Writes lines to a run's logs, and has TensorBoard draw them over the windows that were read."""
+
+    def __init__(self) -> None:
+        self._events: SummaryWriter | None = None
+
+    def record(self, folder: RunFolder, log: str, line: dict[str, Any], windows: int) -> None:
+        """A line, after so many windows. Of what a run that was killed had drawn, that from the first such line on is hidden."""
+        folder.append(log, line)
+        if self._events is None:
+            self._events = SummaryWriter(str(folder / EVENTS), purge_step=windows)
+        for name, value in _SCALARS[log](line).items():
+            self._events.add_scalar(name, value, windows)
+
+    def close(self) -> None:
+        """Write out what is to be drawn; the next line opens it again."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
 
 def window_line(report: WindowReport) -> dict[str, Any]:
@@ -71,14 +93,17 @@ def probe_scalars(line: dict[str, Any]) -> dict[str, float]:
     return _drawn(found)
 
 
+_SCALARS = {WINDOWS: window_scalars, STEPS: step_scalars, PROBES: probe_scalars}
+
+
 def mean_of(layers: list[float | None]) -> float | None:
     """Mean over layers; None where a layer has no number, since a mean over the others would be another quantity."""
     return None if any(k is None for k in layers) else float(np.mean(layers))  # type: ignore[arg-type]
 
 
-def finite(value: float) -> float | None:
+def finite(value: float | None) -> float | None:
     """The number, or None for one that is none: JSON has no NaN."""
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _drawn(found: dict[str, Any]) -> dict[str, float]:
