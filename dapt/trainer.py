@@ -29,7 +29,7 @@ from agents.lm.checkpoint import restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
 from agents.lm.five_tuple import Session, read_sessions, split
-from agents.lm.lora import fresh, inject, set_trainable, trainable
+from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
 from agents.lm.rank_folder import expect_ranks, new_folder, newest_common, remove_newer
 from agents.lm.ranks import Ranks
@@ -251,7 +251,7 @@ class DaptTrainer:
         mean = {name: g / windows for name, g in rolling.gradients.items()}
         if self.ranks.size > 1:
             nothing = {name: mx.zeros_like(a) for name, a in trainable(self.loaded.model).items()}
-            mean, _ = self.ranks.mean(nothing | mean, windows)
+            mean = flatten(self.ranks.mean(nothing | mean, windows)[0])
         norms = norms_of(mean)
         if applied := bool(mean) and norms.finite:
             gradients = tree_unflatten(list(mean.items()))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_folder import model_folder
 from test_dapt_trainer import log, run, told
 
 from agents.cli import main
@@ -16,7 +17,7 @@ from agents.lm.run_folder import RunFolderError
 from dapt.picture import png
 from dapt.report import write_report
 from dapt.run_log import read_run
-from dapt.settings import WindowPart
+from dapt.settings import ModelPart, WindowPart
 from dapt.stages import NAMES
 from dapt.trainer import DaptTrainer
 from dapt.watching import PROBES, WINDOWS
@@ -61,6 +62,21 @@ def test_the_page_says_what_it_is_and_shows_every_stage(folder: Path, capsys: py
     assert "script" not in words.tags
     assert "http" not in page.split("<img")[0]
     assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_ends_with_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = told(tmp_path, steps=1)
+    changes = {
+        "model": ModelPart(name=str(model_folder(tmp_path / "base"))),
+        "run": settings.run.model_copy(update={"folder": str(tmp_path / "runs")}),
+    }
+    (tmp_path / "run.toml").write_text(settings.model_copy(update=changes).to_toml())
+    assert main(["dapt", "--config", str(tmp_path / "run.toml")]) == 0
+    (made,) = (tmp_path / "runs").iterdir()
+    shown = capsys.readouterr().out
+    assert f"report: {made / 'report.html'}" in shown
+    assert "not for clinical use" in shown
+    assert (made / "report.html").is_file()
 
 
 def test_a_run_of_four_steps_has_seen_no_stage(folder: Path) -> None:
