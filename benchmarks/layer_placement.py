@@ -105,7 +105,7 @@ def told(steps: int, seed: int, placement: str, folder: Path, model: str) -> Dap
             "run": run,
             "lora": LoraSettings(layers=placement),  # type: ignore[arg-type]
             "corpus": corpus,
-            "watch": WatchPart(every=15, tokens=2048),
+            "watch": WatchPart(every=15, windows=3),
         }
     )
 

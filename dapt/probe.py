@@ -47,12 +47,6 @@ class Probe(NamedTuple):
         }
 
 
-def shares(texts: Sequence[list[int]], tokens: int) -> list[list[int]]:
-    """The beginnings of texts, equally many tokens of each and at most `tokens` in all; what is shorter stays whole."""
-    each = tokens // max(1, len(texts))
-    return [text[:each] for text in texts if len(text[:each]) > 1]
-
-
 def probe(loaded: LoadedModel, compressor: Compressor, texts: Sequence[list[list[int]]], slots: int) -> Probe | None:
     """Read texts (windows of tokens each) with the model as it is; None where there is nothing to read. Changes nothing."""
     nats, tokens, losses = 0.0, 0, list[float]()

@@ -90,7 +90,7 @@ def _stages(run: RunLog) -> Iterable[str]:
 def _kurtosis(run: RunLog) -> Iterable[str]:
     yield "<h2>Kurtosis of keys and values</h2>"
     if not run.probes:
-        yield "<p>Nothing was held out, so nothing was measured.</p>"
+        yield "<p>Nothing was measured: no session was held out.</p>"
         return
     yield (
         "<p>Plain (3 for a Gaussian), on one held-out text. First windows read no history: only the adapters move them. In layers "

@@ -81,10 +81,10 @@ class WatchPart(_Section):
     every: int = Field(
         32, ge=0, description="Windows between measurements; 0: only before the first and after the last."
     )
-    tokens: int = Field(
-        4096,
-        ge=2,
-        description="Held-out tokens that each reads: the beginnings of the held-out sessions, equally many of each.",
+    windows: int = Field(
+        2,
+        ge=1,
+        description="First windows of each held-out session that each reads; those after the first have a history.",
     )
 
 

@@ -38,9 +38,9 @@ from agents.lm.step import norms_of, take_step
 from dapt.adwc import Windows
 from dapt.compressor import Compressor
 from dapt.curriculum import Curriculum
-from dapt.probe import probe, shares
+from dapt.probe import probe
 from dapt.rolling import FIRST, Rolling, compressor_step, held_out_loss, read_window
-from dapt.rra import borders, cache_shapes, contents
+from dapt.rra import borders, cache_shapes
 from dapt.saving import arrays_of, restore_compressor, rolling_of, state_of
 from dapt.settings import DaptSettings
 from dapt.tokens import encoded
@@ -106,8 +106,8 @@ class DaptTrainer:
             [VIEWS[name](self.learned) for name in part.views], lambda text: len(self._tokens(text))
         )
         self._orders: dict[int, np.ndarray] = {}
-        watched = shares([encoded(self._tokens, _whole(s)).tolist() for s in self.held_out], self.settings.watch.tokens)
-        self._watched = [contents(text, self.settings.window.size) for text in watched]
+        first = self.settings.watch.windows
+        self._watched = [[one.tolist() for one in self._windows(_whole(s))[:first]] for s in self.held_out]
 
     def sample(self, turn: int) -> int:
         """The number of the sample whose turn it is, of all processes' together.
@@ -305,6 +305,10 @@ class DaptTrainer:
         """Go on where the newest whole checkpoint stands, inside a sample too; returns warnings."""
         self.folder.acquire()
         path, saved, warnings = newest_common(self.folder, self.ranks)
+        if "ranks" not in saved.state:
+            raise RunFolderError(
+                f"{path}: an older version of this program wrote it; begin a new run with its adapters"
+            )
         expect_ranks(path, saved.state["ranks"], self.ranks)
         for what, found in (("base", self.loaded.base_hash), ("corpus", self.corpus_hash)):
             if saved.state[f"{what}_hash"] != found:

@@ -14,7 +14,7 @@ from agents.lm.lora import inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
 from dapt.compressor import Compressor
 from dapt.kurtosis import Moments
-from dapt.probe import PLACES, SIDES, probe, shares
+from dapt.probe import PLACES, SIDES, probe
 from dapt.rra import cache_shapes
 from dapt.stages import NAMES, stages
 
@@ -123,12 +123,6 @@ def test_a_probe_of_nothing_and_of_one_window() -> None:
     one = probe(loaded, compressor, [WINDOWS[:1]], 4)
     assert one is not None
     assert set(one.kurtosis) == {"first"}
-
-
-def test_the_text_is_equal_parts_of_the_beginnings() -> None:
-    assert shares([[1, 2, 3, 4], [5, 6, 7]], 4) == [[1, 2], [5, 6]]
-    assert shares([[1, 2, 3, 4], [5]], 40) == [[1, 2, 3, 4]]
-    assert shares([], 40) == []
 
 
 AT = np.arange(0, 2100, 50)

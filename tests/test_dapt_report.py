@@ -128,7 +128,7 @@ def test_a_run_without_recaps_and_measurements_says_so(tmp_path: Path) -> None:
     }
     made = run(settings.model_copy(update=changes))
     text = Words(write_report(made.folder.path).read_text()).text
-    assert "nothing was measured" in text
+    assert "Nothing was measured" in text
     assert "no recap" in text
 
 

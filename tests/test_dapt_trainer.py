@@ -12,11 +12,12 @@ from fakes import tiny, tiny_llama
 from test_dapt_uhd import plain
 
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, tree_hash
+from agents.lm.checkpoint import save_checkpoint
 from agents.lm.device import mx
 from agents.lm.five_tuple import write_sessions
 from agents.lm.lora import LoraSettings, flatten, inject, slots
 from agents.lm.models import LoadedModel
-from agents.lm.run_folder import RunFolder
+from agents.lm.run_folder import RunFolder, RunFolderError
 from dapt.recap import Quality
 from dapt.settings import (
     CorpusPart,
@@ -43,7 +44,7 @@ def told(folder: Path, **run: Any) -> DaptSettings:
         corpus=CorpusPart(sessions=str(place), held_out=1, most_tokens=700),
         window=WindowPart(size=120, slots=8, recap_tokens=6),
         optimizer=OptimizerPart(learning_rate=1e-2),
-        watch=WatchPart(every=3, tokens=400),
+        watch=WatchPart(every=3, windows=3),
     )
 
 
@@ -147,7 +148,7 @@ def test_a_step_has_its_loss_and_norms(whole: DaptTrainer) -> None:
 
 
 def test_watching_changes_nothing_of_what_is_learned(whole: DaptTrainer, tmp_path: Path) -> None:
-    unseen = run(told(tmp_path).model_copy(update={"watch": WatchPart(every=0, tokens=120)}))
+    unseen = run(told(tmp_path).model_copy(update={"watch": WatchPart(every=0, windows=1)}))
     assert log(unseen) == log(whole)
     assert [line["windows"] for line in log(unseen, PROBES)] == [0, unseen.progress.windows]
     weights = "adapters/adapters.safetensors"
@@ -195,6 +196,15 @@ def test_a_killed_run_does_again_what_no_checkpoint_holds(whole: DaptTrainer, tm
     going_on.train()
     going_on.close()
     assert logs(going_on) == logs(whole)
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    stopped = run(told(tmp_path), stop_after=1)
+    path, saved, _ = stopped.folder.newest_checkpoint()
+    del saved.state["ranks"]
+    save_checkpoint(path, adapters=saved.adapters, optimizer=stopped.optimizer, state=saved.state, arrays=saved.arrays)
+    with pytest.raises(RunFolderError, match="older version"):
+        run(told(tmp_path), folder=RunFolder.existing(stopped.folder.path))
 
 
 def test_a_corpus_that_changed_is_refused(tmp_path: Path) -> None:
