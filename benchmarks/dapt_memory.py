@@ -71,8 +71,11 @@ class Sample:
         return cls(**{**told, **arrays})
 
     def drift(self, name: str) -> float:
-        """The median of the last tenth of the windows over that of the first tenth; a last window of fewer tokens is left out."""
-        series = getattr(self, name)[: self.tokens // self.size]
+        """The median of the last tenth of the windows over that of the first tenth.
+
+        The first window, which has no history, and a last one of fewer tokens are left out.
+        """
+        series = getattr(self, name)[1 : self.tokens // self.size]
         part = max(1, len(series) // 10)
         return float(np.median(series[-part:]) / np.median(series[:part]))
 
