@@ -126,10 +126,10 @@ def _train(asked: argparse.Namespace) -> int:
 
     from agents.lm.device import device_name
     from agents.lm.models import load_model
+    from agents.lm.rank_folder import rank_folder
     from agents.lm.ranks import Ranks
     from agents.lm.run_folder import RunFolder
     from agents.run import phases
-    from agents.training import rank_folder
 
     settings = _settings(asked)
     ranks = Ranks()

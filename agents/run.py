@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from agents.corpus_trainer import CorpusTrainer
 from agents.lm.files import write_whole
 from agents.lm.models import LoadedModel
+from agents.lm.rank_folder import new_folder
 from agents.lm.ranks import Ranks
 from agents.lm.run_folder import ADAPTERS, SETTINGS, START, SUMMARY, RunFolder
 from agents.settings import Settings
 from agents.trainer import TBNRLTrainer
-from agents.training import Training, new_folder
+from agents.training import Training
 
 
 def phases(loaded: LoadedModel, settings: Settings, folder: RunFolder | None) -> Iterator[Training]:
@@ -23,7 +25,7 @@ def phases(loaded: LoadedModel, settings: Settings, folder: RunFolder | None) ->
     if not has_start(settings):
         yield trainer_of(loaded, settings, folder)
         return
-    run = folder or new_folder(settings.run, Ranks())
+    run = folder or new_folder(Path(settings.run.folder), settings.run.name, Ranks())
     start = RunFolder(run / START)
     if not Ranks().all((start / SUMMARY).is_file()):
         told = settings.run.model_copy(update={"method": "sft"})

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import resource
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -14,14 +13,15 @@ from tensorboardX import SummaryWriter
 
 from agents.learner import FROZEN, THERAPIST, Learner
 from agents.lm.adapters import AdapterMismatch, AdapterSets, adapter_settings, load_adapter, save_adapter
-from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
+from agents.lm.checkpoint import restore_optimizer, save_checkpoint
 from agents.lm.device import mx
 from agents.lm.files import write_whole
 from agents.lm.lora import LoraSettings, fresh, inject, set_trainable, slots
 from agents.lm.models import LoadedModel
+from agents.lm.rank_folder import expect_ranks, new_folder, newest_common, remove_newer
 from agents.lm.ranks import Ranks
 from agents.lm.run_folder import ADAPTERS, EVENTS, SETTINGS, SUMMARY, RunFolder, RunFolderError
-from agents.settings import RunPart, Settings
+from agents.settings import Settings
 
 
 class Training(ABC):
@@ -102,7 +102,7 @@ class Training(ABC):
             self._look_first()
         made_here = self._folder is None
         if self._folder is None:
-            self._folder = new_folder(self.settings.run, self.ranks)
+            self._folder = new_folder(Path(self.settings.run.folder), self.settings.run.name, self.ranks)
         try:
             with self.ranks.together("write its folder"):
                 self.folder.path.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ class Training(ABC):
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands; returns warnings about broken ones and work that is done again."""
         self.folder.acquire()
-        path, saved, warnings = self._newest_checkpoint()
+        path, saved, warnings = newest_common(self.folder, self.ranks)
         self._expect_same_start(path, saved.state)
         ahead = self.folder.expect_log(self.log, saved.state["log_bytes"])
         warnings += self._restore(saved.state, path)
@@ -132,11 +132,7 @@ class Training(ABC):
         if ahead:
             warnings.append(f"what came after {self._unit(self.count)} was not saved whole and is done again")
         self.folder.cut_log(self.log, saved.state["log_bytes"])
-        for newer in self.folder.checkpoints():
-            if RunFolder.count_of(newer) > RunFolder.count_of(
-                path
-            ):  # broken, or not had by every rank: of another course
-                shutil.rmtree(newer)
+        remove_newer(self.folder, path)
         return warnings
 
     def close(self) -> None:
@@ -159,16 +155,6 @@ class Training(ABC):
         summary = self._summary()
         self.folder.write_json(SUMMARY, summary)
         return summary
-
-    def _newest_checkpoint(self) -> tuple[Path, Checkpoint, list[str]]:
-        """The newest checkpoint that every rank has whole."""
-        at_most: int | None = None
-        while True:
-            path, saved, warnings = self.folder.newest_checkpoint(at_most)
-            counts = [one for (one,) in self.ranks.every([RunFolder.count_of(path)])]
-            if len(set(counts)) == 1:
-                return path, saved, warnings
-            at_most = min(counts)
 
     def _record(self, line: dict[str, Any], scalars: dict[str, float]) -> None:
         """A line of the log, and what TensorBoard draws."""
@@ -208,11 +194,7 @@ class Training(ABC):
         folder.rotate(self.settings.run.keep_checkpoints, None if self.best is None else self.best["count"])
 
     def _expect_same_start(self, path: Path, state: dict[str, Any]) -> None:
-        if state["ranks"] != self.ranks.size:
-            raise RunFolderError(
-                f"{path}: the run is one of {state['ranks']} process(es); found {self.ranks.size}. Go on with as many: "
-                f"mlx.launch -n {state['ranks']} ..."
-            )
+        expect_ranks(path, state["ranks"], self.ranks)
         if (found := state["base_hash"]) != self.loaded.base_hash:
             raise AdapterMismatch(
                 f"{path}: found adapters for a base with SHA-256 {found}; expected {self.loaded.base_hash}, that of "
@@ -231,19 +213,6 @@ class Training(ABC):
         """Euclidean distance of the therapist's adapters from where they began."""
         start, now = self.sets.get(FROZEN), self.sets.get(THERAPIST)
         return float(np.asarray(mx.sqrt(mx.stack([((now[name] - start[name]) ** 2).sum() for name in now]).sum())))
-
-
-def new_folder(run: RunPart, ranks: Ranks) -> RunFolder:
-    """A new run's folder; of several ranks, the others write to folders of their own in that of the first."""
-    with ranks.together("make the run's folder"):
-        made = RunFolder.create(Path(run.folder), run.name) if ranks.rank == 0 else None
-    first = ranks.of_first(str(made.path.absolute()) if made else "")
-    return made or rank_folder(Path(first), ranks)
-
-
-def rank_folder(run: Path, ranks: Ranks) -> RunFolder:
-    """The folder of this rank in a run's: the run's own for the first."""
-    return RunFolder(run if ranks.rank == 0 else run / f"rank-{ranks.rank}")
 
 
 def starting_adapters(loaded: LoadedModel, settings: Settings) -> tuple[LoraSettings, dict[str, mx.array]]:

@@ -18,22 +18,36 @@ def add_dapt(commands: Any) -> None:
     source = dapt.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", type=Path, help="settings of a new run, e.g. configs/dapt_quickstart.toml")
     source.add_argument("--resume", type=Path, metavar="RUN", help="folder of a run that was stopped")
+    source.add_argument(
+        "--report",
+        type=Path,
+        metavar="RUN",
+        help="write RUN/report.html: losses, kurtosis, recaps; of any run, also one that goes on",
+    )
     dapt.set_defaults(run=_dapt)
 
 
 def _dapt(asked: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from dapt.report import write_report
+
+    if asked.report:
+        print(f"{NOTICE}\nreport: {write_report(asked.report)}")
+        return 0
     from agents.lm.device import device_name
     from agents.lm.models import load_model
+    from agents.lm.rank_folder import rank_folder
+    from agents.lm.ranks import Ranks
     from agents.lm.run_folder import ADAPTERS, SETTINGS, RunFolder
     from dapt.settings import read_dapt_settings
     from dapt.trainer import DaptTrainer
 
-    console = Console(soft_wrap=True)
+    ranks = Ranks()
+    console = Console(soft_wrap=True, quiet=ranks.rank > 0)
     console.print(NOTICE, style="dim")
     settings = read_dapt_settings(asked.resume / SETTINGS if asked.resume else asked.config)
-    folder = RunFolder.existing(asked.resume) if asked.resume else None
+    folder = rank_folder(RunFolder.existing(asked.resume).path, ranks) if asked.resume else None
     console.print(f"model {settings.model.name} on {device_name()}", highlight=False, markup=False)
     trainer = DaptTrainer(load_model(settings.model.name), settings, folder)
 
@@ -65,6 +79,8 @@ def _dapt(asked: argparse.Namespace) -> int:
         if "loss" in look:
             console.print(f"held-out sessions after step {look['step']}: {_looked(look)}", highlight=False)
     adapter = trainer.folder.path / ADAPTERS
+    if ranks.rank == 0:
+        console.print(f"report: {write_report(trainer.folder.path)}", highlight=False)
     console.print(f"adapter: {adapter}. To go on: icarus train --config FILE --adapter {adapter}", highlight=False)
     return 0
 

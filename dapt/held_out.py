@@ -11,7 +11,6 @@ from agents.lm.models import LoadedModel
 from dapt.compressor import Compressor
 from dapt.masks import Sample
 from dapt.rolling import read_on
-from dapt.rra import contents
 from dapt.settings import WindowPart
 
 
@@ -26,14 +25,15 @@ def held_out_losses(
     nats: dict[str, float] = {}
     count: dict[str, int] = {}
     for sample in samples:
-        masks = {"loss": [True] * len(sample.tokens), **sample.components}
-        if sample.learned is not None:
-            masks["learned"] = sample.learned
-        cut = {name: [one for one in contents(mask, part.size) if len(one) > 1] for name, mask in masks.items()}
-        for at, read in enumerate(read_on(loaded, compressor, contents(sample.tokens, part.size), part.slots)):
+        windows = [one for one in sample.windows(part.size) if len(one.tokens) > 1]
+        contents = (one.tokens.tolist() for one in windows)
+        for window, read in zip(windows, read_on(loaded, compressor, contents, part.slots), strict=True):
             logp = np.array(read.logp, np.float64)
-            for name, windows in cut.items():
-                chosen = np.array(windows[at][1:], bool)
+            masks = {"loss": np.ones(len(window.tokens), np.bool_), **window.components}
+            if window.learned is not None:
+                masks["learned"] = window.learned
+            for name, mask in masks.items():
+                chosen = mask[1:]
                 nats[name] = nats.get(name, 0.0) - float(logp[chosen].sum())
                 count[name] = count.get(name, 0) + int(chosen.sum())
     means = {name: nats[name] / count[name] for name in nats if count[name]}

@@ -7,7 +7,8 @@ the number of windows and takes one step. All of it stands in `Rolling`, so a ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from agents.lm.functional_cache import FunctionalCache
 from agents.lm.generate import draw
 from agents.lm.lora import flatten
 from agents.lm.models import LoadedModel
+from agents.lm.ranks import Ranks
+from agents.lm.step import norms_of
 from dapt.compressor import Compressor
 from dapt.memory import History, Memory
 from dapt.recap import Gate, Quality, assess
@@ -35,22 +38,29 @@ FIRST = Gate(1.0, 1.0)
 
 @dataclass
 class Rolling:
-    """Where a sample stands: what the next window is read with, and what has been added up. recap: its words' tokens."""
+    """Where a sample stands: what the next window is read with, and what has been added up. recap: its words' tokens.
+
+    nats, tokens: of the loss so far, over scored tokens.
+    """
 
     window: int = 0
     memory: Memory | None = None
     recap: list[int] = field(default_factory=list)
     quality: Quality | None = None
     gradients: dict[str, mx.array] = field(default_factory=dict)  # the sum over windows of gate · ∇L, by name
+    nats: float = 0.0
+    tokens: int = 0
 
 
 class WindowReport(NamedTuple):
-    """One window. loss: nats a token that carries it, before any step; None where none does. tokens: of the content; learned: those
-    of them that carry the loss. reconstruction: the compressor's before its step, None where skipped."""
+    """One window. loss: nats a token that carries it, before any step; norm: of its gradient, before the gate; both None where no
+    token does. tokens: of the content; learned: those that carry the loss. reconstruction: the compressor's before its step, None
+    where skipped."""
 
     loss: float | None
     tokens: int
     learned: int
+    norm: float | None
     gate: Gate
     reconstruction: float | None
     recap: str | None
@@ -65,12 +75,14 @@ def read_window(
     content: list[int],
     part: WindowPart,
     key: mx.array | None,
+    ranks: Ranks,
     learned: list[bool] | None = None,
 ) -> WindowReport:
     """Learn from one window and move `rolling` on; key: of the next recap, None where no window follows.
 
-    learned: which content tokens carry the loss; None: all. Where none does, the window is read, compressed and recapped, and adds
-    nothing to the gradient, whose mean is over this window too.
+    ranks: other processes that take the compressor's steps too, each from a window of its own. learned: which content tokens carry
+    the loss; None: all. Where none does, the window is read, compressed and recapped, and adds nothing to the gradient, whose mean
+    is over this window too.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     asked = tokenizer.encode(ASKED, add_special_tokens=False) if rolling.recap else []
@@ -88,14 +100,17 @@ def read_window(
         scaled = {name: gate.adapters * g for name, g in flatten(gradients).items()}
         rolling.gradients = {name: total[name] + g if total else g for name, g in scaled.items()}
     mx.eval(value, held, rolling.gradients)  # or the graphs of all windows would stay alive
+    nats, norm = (float(value), norms_of(gradients).whole) if scored else (None, None)
     del gradients
+    if nats is not None and math.isfinite(nats):
+        rolling.nats, rolling.tokens = rolling.nats + scored * nats, rolling.tokens + scored
     caches = [FunctionalCache(*(mx.stop_gradient(a) for a in one if a is not None)) for one in held]
     for cache in caches:
         cache.offset = (0 if rolling.memory is None else rolling.memory.slots) + len(window.recap) + len(content)
         cache.n_mem = 0 if rolling.memory is None else rolling.memory.slots
 
     history = history_of(model, rolling.memory, window, caches)
-    reconstruction = _compressor_step(compressor, optimizer, history, part.slots, gate)
+    reconstruction = compressor_step(compressor, optimizer, history, part.slots, gate, ranks)
     rolling.memory = compressed(model, compressor, history, part.slots)
     mx.eval(rolling.memory.keys, rolling.memory.values)
     rolling.window += 1
@@ -105,25 +120,30 @@ def read_window(
         said, before = tokenizer.decode(tokens).strip(), tokenizer.decode(rolling.recap)
         quality = assess(said, tokenizer.decode(content), before)
         rolling.recap, rolling.quality = tokens, quality
-    return WindowReport(float(value) if scored else None, len(content), scored, gate, reconstruction, said, quality)
+    return WindowReport(nats, len(content), scored, norm, gate, reconstruction, said, quality)
 
 
-def _compressor_step(
-    compressor: Compressor, optimizer: optim.Optimizer, history: History, slots: int, gate: Gate
+def compressor_step(
+    compressor: Compressor, optimizer: optim.Optimizer, history: History | None, slots: int, gate: Gate, ranks: Ranks
 ) -> float | None:
-    """A step on gate · ∇L_recon (of which Adam keeps the direction); the loss before it.
+    """A step on gate · ∇L_recon (Adam keeps its direction), a mean over the ranks that have one; gives the loss before it.
 
-    None where the gate is shut, or where loss or gradient is not finite: then nothing moves.
+    A rank has none, and None comes back, where it has no window left (history None), where the gate is shut, and where loss or
+    gradient is not finite. So all ranks keep one compressor; where none has a gradient, nothing moves.
     """
-    if gate.compressor == 0.0:
+    value, weight, gradients = None, 0.0, None
+    if history is not None and gate.compressor > 0.0:
+        loss, found = nn.value_and_grad(compressor, lambda c: c.loss(*history, slots))(compressor)
+        mx.eval(loss, found)
+        if mx.isfinite(loss).item() and all(mx.isfinite(g).all().item() for g in flatten(found).values()):
+            value, weight, gradients = float(loss), 1.0, tree_map(lambda g: gate.compressor * g, found)
+    if gradients is None and ranks.size == 1:
         return None
-    value, gradients = nn.value_and_grad(compressor, lambda c: c.loss(*history, slots))(compressor)
-    mx.eval(value, gradients)
-    if not (mx.isfinite(value).item() and all(mx.isfinite(g).all().item() for g in flatten(gradients).values())):
-        return None
-    optimizer.update(compressor, tree_map(lambda g: gate.compressor * g, gradients))
-    mx.eval(compressor.parameters(), optimizer.state)
-    return float(value)
+    mean, weights = ranks.mean(gradients or tree_map(mx.zeros_like, compressor.trainable_parameters()), weight)
+    if weights > 0.0:
+        optimizer.update(compressor, mean)
+        mx.eval(compressor.parameters(), optimizer.state)
+    return value
 
 
 def recap_tokens(loaded: LoadedModel, caches: list[FunctionalCache], part: WindowPart, key: mx.array) -> list[int]:
@@ -151,7 +171,7 @@ class Read(NamedTuple):
     slots: int
 
 
-def read_on(loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int) -> Iterator[Read]:
+def read_on(loaded: LoadedModel, compressor: Compressor, windows: Iterable[list[int]], slots: int) -> Iterator[Read]:
     """A sample read window by window with its compressed history, without recaps; nothing is learned.
 
     A window of a lone token is passed over: it has nothing to score.
@@ -166,14 +186,3 @@ def read_on(loaded: LoadedModel, compressor: Compressor, windows: list[list[int]
         yield Read(passed.logp, history, 0 if memory is None else memory.slots)
         memory = compressed(loaded.model, compressor, history, slots)
         mx.eval(memory.keys, memory.values)
-
-
-def held_out_loss(
-    loaded: LoadedModel, compressor: Compressor, windows: list[list[int]], slots: int
-) -> tuple[float, int]:
-    """(nats over all scored tokens, how many) of a sample that is read and not learned from."""
-    nats, count = 0.0, 0
-    for read in read_on(loaded, compressor, windows, slots):
-        nats -= float(read.logp.sum())
-        count += read.logp.size
-    return nats, count

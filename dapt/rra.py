@@ -12,7 +12,8 @@ windows; through what reads it, gradients flow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from itertools import pairwise
+from typing import NamedTuple
 
 import mlx.nn as nn
 
@@ -21,8 +22,6 @@ from agents.lm.device import mx
 from agents.lm.functional_cache import FunctionalCache
 from dapt.compressor import Compressor, merged
 from dapt.memory import History, Memory, Plain, at_positions, caches_after, without_positions
-
-T = TypeVar("T")
 
 
 class Window(NamedTuple):
@@ -49,17 +48,18 @@ class Passed(NamedTuple):
     caches: list[FunctionalCache]
 
 
-def contents(tokens: Sequence[T], size: int) -> list[list[T]]:
-    """The content of each window: stretches of `size` tokens, the last one shorter; a lone last token joins the one before it.
+def borders(length: int, size: int) -> list[tuple[int, int]]:
+    """(first token, the one after the last) of each window's content: `size` tokens, the last one fewer; a lone last token joins
+    the window before it.
 
     What is known of each token is cut as the tokens are. Raises ValueError for a size below 2: a token alone has nothing before it.
     """
     if size < 2:
         raise ValueError(f"found windows of {size} tokens; expected at least 2")
-    found = [list(tokens[i : i + size]) for i in range(0, len(tokens), size)]
-    if len(found) > 1 and len(found[-1]) == 1:
-        found[-2:] = [found[-2] + found[-1]]
-    return found
+    edges = [*range(0, length, size), length] if length else []
+    if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+        del edges[-2]
+    return list(pairwise(edges))
 
 
 def pass_window(model: nn.Module, memory: Memory | None, window: Window) -> Passed:

@@ -30,7 +30,7 @@ class RunPart(_Section):
         "dapt", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="First part of the run folder's name."
     )
     seed: int = Field(0, ge=0, description="Everything that is drawn in a run follows from it.")
-    steps: int = Field(24, ge=1, description="Samples to learn from, one optimizer step each (paper 299).")
+    steps: int = Field(24, ge=1, description="Optimizer steps, each on one sample of every process (paper 299).")
     checkpoint_every: int = Field(8, ge=1, description="Windows between checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints that are kept.")
 
@@ -93,6 +93,19 @@ class OptimizerPart(_Section):
     clip_norm: float = Field(1.0, gt=0, description="Largest gradient norm of a step.")
 
 
+class WatchPart(_Section):
+    """What is measured on held-out text while a run learns (paper 511); it changes nothing of what is learned."""
+
+    every: int = Field(
+        32, ge=0, description="Windows between measurements; 0: only before the first and after the last."
+    )
+    windows: int = Field(
+        2,
+        ge=1,
+        description="First windows of each held-out session that each reads; those after the first have a history.",
+    )
+
+
 class DaptSettings(_Section):
     """Everything that a pre-training run is told."""
 
@@ -102,6 +115,7 @@ class DaptSettings(_Section):
     corpus: CorpusPart
     window: WindowPart = WindowPart()
     optimizer: OptimizerPart = OptimizerPart()
+    watch: WatchPart = WatchPart()
 
     def to_toml(self) -> str:
         """All settings as used; an absent value has no line."""

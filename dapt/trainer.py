@@ -1,11 +1,21 @@
-"""Pre-training on sessions in windows: samples in the curriculum's order, a step each, exact resume at any window's border."""
+"""Pre-training on sessions in windows: samples in the curriculum's order, a step each, exact resume at any window's border.
+
+Of several processes (agents/lm/ranks.py) each reads a sample of its own, and all take one step on
+
+    ∇L = Σ_r N_r ∇L_sample,r / Σ_r N_r          N_r: windows of rank r's sample, which its gradient is a mean over
+
+so that two ranks step as one would on a sample with the windows of both. They go through their windows in rounds: in each a rank
+reads a window, or waits where it has none left, and the compressor takes one step on the mean of the gradients there are. So it is
+the same on all ranks in every round, and takes as many steps as the longest sample has windows. Averaging its parameters at each
+step instead would leave it, and its Adam's moments, different inside a sample, where recaps and gates follow from what it keeps.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +25,15 @@ import numpy as np
 from mlx.utils import tree_unflatten
 
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, save_adapter
-from agents.lm.checkpoint import Checkpoint, restore_optimizer, save_checkpoint
+from agents.lm.checkpoint import restore_optimizer, save_checkpoint
 from agents.lm.device import device_name, mx
 from agents.lm.files import write_whole
-from agents.lm.five_tuple import SessionFileError, read_sessions, split
+from agents.lm.five_tuple import Session, SessionFileError, read_sessions, split
 from agents.lm.lora import flatten, fresh, inject, set_trainable, trainable
 from agents.lm.models import LoadedModel
-from agents.lm.run_folder import ADAPTERS, SETTINGS, SUMMARY, RunFolder, RunFolderError
+from agents.lm.rank_folder import expect_ranks, new_folder, newest_common, remove_newer
+from agents.lm.ranks import Ranks
+from agents.lm.run_folder import ADAPTERS, SETTINGS, STEPS, SUMMARY, RunFolder, RunFolderError
 from agents.lm.step import norms_of, take_step
 from dapt.adwc import Windows
 from dapt.anchors import SPANS
@@ -29,16 +41,17 @@ from dapt.compressor import Compressor
 from dapt.curriculum import Curriculum
 from dapt.dfr import unplaced
 from dapt.held_out import held_out_losses
-from dapt.masks import Sampler, absent
-from dapt.memory import Memory
-from dapt.recap import Quality
-from dapt.rolling import Rolling, WindowReport, read_window
-from dapt.rra import cache_shapes, contents
+from dapt.markup import Stretch
+from dapt.masks import Sample, Sampler, absent
+from dapt.probe import probe
+from dapt.rolling import FIRST, Rolling, compressor_step, read_window
+from dapt.rra import cache_shapes
+from dapt.saving import arrays_of, restore_compressor, rolling_of, state_of
 from dapt.settings import DaptSettings
 from dapt.uhd import Samples
 from dapt.views import View
+from dapt.watching import LOGS, PROBES, WINDOWS, Recorder, step_line, window_line
 
-WINDOWS = "windows.jsonl"
 VIEWS: dict[str, type[View]] = {"uhd": Samples, "adwc": Windows}
 
 
@@ -46,8 +59,9 @@ VIEWS: dict[str, type[View]] = {"uhd": Samples, "adwc": Windows}
 class Progress:
     """Where a run stands; the order of an epoch follows from the seed."""
 
-    step: int = 0  # samples that have been learned from
-    windows: int = 0
+    step: int = 0
+    windows: int = 0  # that this process has read
+    rounds: int = 0  # windows of the longest sample in each step; one process has as many windows
     skipped: int = 0  # windows whose recap was garbage
     given: int = 0  # windows of which nothing is learned
     bad: int = 0  # steps that were refused since a number was not finite
@@ -61,7 +75,7 @@ class DaptTrainer:
         self.loaded, self.settings, self._folder = loaded, settings, folder
         self.stop = False
         self.on_window: Callable[[dict[str, Any]], None] = lambda line: None
-        self.progress, self.rolling = Progress(), Rolling()
+        self.progress, self.rolling, self.ranks = Progress(), Rolling(), Ranks()
         self._start_adapters()
         self.compressor = Compressor(cache_shapes(loaded.model))
         part = settings.optimizer
@@ -71,6 +85,7 @@ class DaptTrainer:
             learning_rate=part.learning_rate * part.compressor_share, bias_correction=True
         )
         self.compressor_optimizer.init(self.compressor.parameters())
+        self._recorder = Recorder()
         self._lay_out()
 
     def _start_adapters(self) -> None:
@@ -100,6 +115,9 @@ class DaptTrainer:
             anchors=part.anchors,
         )
         self._orders: dict[int, np.ndarray] = {}
+        size, first = self.settings.window.size, self.settings.watch.windows
+        samples = (self.sampler.sample(one) for one in _whole(self.held_out))
+        self._watched = [[one.tokens.tolist() for one in sample.windows(size)[:first]] for sample in samples]
 
     def _expect_what_is_learned(self) -> None:
         """Raises SessionFileError with every span that cannot be placed, where spans are, and everything that no session holds."""
@@ -113,15 +131,18 @@ class DaptTrainer:
         if problems:
             raise SessionFileError([f"{part.sessions}: {problem}" for problem in problems], "learned from")
 
-    def sample(self, step: int) -> int:
-        """The number of the sample of one step: epoch after epoch in the curriculum's order, without those that are too long."""
+    def sample(self, turn: int) -> int:
+        """The number of the sample whose turn it is, of all processes' together.
+
+        Epoch after epoch in the curriculum's order, without those that are too long.
+        """
         most = self.settings.corpus.most_tokens
         fit = int((self.curriculum.tokens <= most).sum()) if most else len(self.curriculum)
         if fit == 0:
             raise ValueError(
                 f"no sample has at most {most} tokens; the shortest has {int(self.curriculum.tokens.min())}"
             )
-        epoch, at = divmod(step, fit)
+        epoch, at = divmod(turn, fit)
         if epoch not in self._orders:
             order = self.curriculum.epoch(self._generator(2 + epoch))
             self._orders = {epoch: order if most is None else order[self.curriculum.tokens[order] <= most]}
@@ -140,111 +161,160 @@ class DaptTrainer:
         return self.progress.step >= self.settings.run.steps
 
     def begin(self) -> None:
-        """A new run: a look at what is held out, then the folder with settings and a first checkpoint.
+        """A new run: a look at what is held out, then the folder with settings, the first measurement and a first checkpoint.
 
         Raises OSError where the folder cannot be written; nothing of it is left then.
         """
-        self.progress.looks.append({"step": 0, **self.look()})
-        self._folder = RunFolder.create(Path(self.settings.run.folder), self.settings.run.name)
+        with self.ranks.together("look at the held-out sessions"):
+            self.progress.looks.append({"step": 0, **self.look()})
+            measured = self._measured()
+        self._folder = new_folder(Path(self.settings.run.folder), self.settings.run.name, self.ranks)
         try:
-            self.folder.acquire()
-            write_whole(self.folder / SETTINGS, self.settings.to_toml())
-            self._checkpoint()
+            with self.ranks.together("write its folder"):
+                self.folder.path.mkdir(parents=True, exist_ok=True)
+                self.folder.acquire()
+                write_whole(self.folder / SETTINGS, self.settings.to_toml())
+                self._record(PROBES, measured)
+                self._checkpoint()
         except BaseException:
+            self._recorder.close()
             self.folder.discard()
             raise
 
     def close(self) -> None:
         """Let others write in the run folder."""
+        self._recorder.close()
         if self._folder is not None:
             self._folder.release()
 
     def look(self) -> dict[str, Any]:
         """Loss on whole held-out sessions (dapt/held_out.py), nats a token; nothing where none is held out."""
-        samples = (self.sampler.sample(Samples([s])[-1], components=True) for s in self.held_out)
+        samples = (self.sampler.sample(one, components=True) for one in _whole(self.held_out))
         return held_out_losses(self.loaded, self.compressor, samples, self.settings.window)
 
     def train(self) -> dict[str, Any] | None:
         """Read and learn until all steps are taken or `stop` is set. Returns the summary, None if it was stopped."""
-        while not self.done and not self.stop:
-            number = self.sample(self.progress.step)
-            sample, size = self.sampler.sample(self.curriculum[number]), self.settings.window.size
-            windows = contents(sample.tokens, size)
-            learned = None if sample.learned is None else contents(sample.learned, size)
-            while self.rolling.window < len(windows) and not self.stop:
-                self._read(number, windows, learned)
-                if self.progress.windows % self.settings.run.checkpoint_every == 0:
-                    self._checkpoint()
-            if self.rolling.window == len(windows):
-                self._step(len(windows))
+        try:
+            return self._train()
+        finally:
+            self._recorder.close()
+
+    def _train(self) -> dict[str, Any] | None:
+        while not self.done:
+            turn = self.progress.step * self.ranks.size + self.ranks.rank
+            number = self.sample(turn)
+            windows = self.sampler.sample(self.curriculum[number]).windows(self.settings.window.size)
+            while not (over := self.ranks.all(self.rolling.window == len(windows))) and not self.ranks.any(self.stop):
+                if self.rolling.window > 0:  # else it was measured after the last step
+                    self._measure_if_due()
+                self._round(turn, number, windows)
+            if over:
+                self._step(number, len(windows))
+                self._measure_if_due()
+            if self.ranks.any(self.stop):
+                break
         if not self.done:
             self._checkpoint()
             return None
         if self.progress.looks[-1]["step"] != self.progress.step:  # or a run that was killed here would look twice
             self.progress.looks.append({"step": self.progress.step, **self.look()})
+            self._record(PROBES, self._measured())
         self._checkpoint()
         summary = self._summary()
         self.folder.write_json(SUMMARY, summary)
         return summary
 
-    def _read(self, number: int, windows: list[list[int]], learned: list[list[bool]] | None) -> None:
+    def _round(self, turn: int, number: int, windows: list[Sample]) -> None:
+        """The next window of this rank's sample; where none is left, the compressor's step of the others."""
+        if self.rolling.window < len(windows):
+            self._read(turn, number, windows)
+        else:
+            slots = self.settings.window.slots
+            compressor_step(self.compressor, self.compressor_optimizer, None, slots, FIRST, self.ranks)
+        self.progress.rounds += 1
+        if self.progress.rounds % self.settings.run.checkpoint_every == 0:
+            self._checkpoint()
+
+    def _read(self, turn: int, number: int, windows: list[Sample]) -> None:
         at, began = self.rolling.window, time.perf_counter()
-        key = None if at + 1 == len(windows) else self._key(1, self.progress.step, at)
+        window = windows[at]
         report = read_window(
             self.loaded,
             self.compressor,
             self.compressor_optimizer,
             self.rolling,
-            windows[at],
+            window.tokens.tolist(),
             self.settings.window,
-            key,
-            None if learned is None else learned[at],
+            None if at + 1 == len(windows) else self._key(1, turn, at),
+            self.ranks,
+            None if window.learned is None else window.learned.tolist(),
         )
         self.progress.windows += 1
         self.progress.skipped += report.gate.adapters == 0.0
         self.progress.given += report.loss is None
-        line = {"step": self.progress.step + 1, "sample": number, "window": at + 1, "of": len(windows), **_told(report)}
-        line |= {"cluster": int(self.curriculum.cluster[number]), "seconds": time.perf_counter() - began}
-        self.folder.append(WINDOWS, line)
+        line: dict[str, Any] = {"step": self.progress.step + 1, "sample": number, "window": at + 1, "of": len(windows)}
+        line |= {"cluster": int(self.curriculum.cluster[number]), **window_line(report)}
+        self._record(WINDOWS, line := {**line, "seconds": time.perf_counter() - began})
         self.on_window(line)
         mx.clear_cache()
 
-    def _step(self, windows: int) -> None:
-        """∇L_sample = 1/N Σ_n g_n ∇L(W_n), clipped, Adam (paper 299); a gradient that is not finite changes nothing."""
-        if total := self.rolling.gradients:
-            mean = tree_unflatten([(name, g / windows) for name, g in total.items()])
-            norms = norms_of(mean)
-            if norms.finite:
-                take_step(self.loaded.model, self.optimizer, mean, norms, self.settings.optimizer.clip_norm)
-            else:
-                self.progress.bad += 1
-        self.rolling = Rolling()
+    def _step(self, number: int, windows: int) -> None:
+        """∇L_sample = 1/N Σ_n g_n ∇L(W_n), the mean over ranks by N, clipped, Adam (paper 299).
+
+        A gradient that is not finite changes nothing, on any rank; nor does a step of which no rank has learned anything, where
+        Adam's moments alone would move the adapters.
+        """
+        rolling, self.rolling = self.rolling, Rolling()
+        mean = {name: g / windows for name, g in rolling.gradients.items()}
+        taught = self.ranks.any(bool(mean))
+        if self.ranks.size > 1:
+            nothing = {name: mx.zeros_like(a) for name, a in trainable(self.loaded.model).items()}
+            mean = flatten(self.ranks.mean(nothing | mean, windows)[0])
+        norms = norms_of(mean)
+        if applied := taught and norms.finite:
+            gradients = tree_unflatten(list(mean.items()))
+            take_step(self.loaded.model, self.optimizer, gradients, norms, self.settings.optimizer.clip_norm)
+        self.progress.bad += not norms.finite
         self.progress.step += 1
+        line = {"step": self.progress.step, "sample": number, "windows": windows, "tokens": rolling.tokens}
+        loss = rolling.nats / rolling.tokens if rolling.tokens else None
+        self._record(STEPS, line | step_line(loss, norms, applied))
+
+    def _measure_if_due(self) -> None:
+        """After a window, or the step that it brought; the last measurement comes with the last look."""
+        every = self.settings.watch.every
+        if every and self.progress.rounds % every == 0 and not self.done:
+            self._record(PROBES, self._measured())
+
+    def _measured(self) -> dict[str, Any] | None:
+        """A measurement on the held-out text; None where nothing is held out."""
+        began = time.perf_counter()
+        found = probe(self.loaded, self.compressor, self._watched, self.settings.window.slots)
+        if found is None:
+            return None
+        line = {"windows": self.progress.windows, "step": self.progress.step, **found.record()}
+        return line | {"seconds": time.perf_counter() - began}
+
+    def _record(self, log: str, line: dict[str, Any] | None) -> None:
+        if line is not None:
+            self._recorder.record(self.folder, log, line, self.progress.windows)
 
     def _checkpoint(self) -> None:
         """Adapters for others, then all that going on inside a sample needs; the oldest ones go."""
-        tree, rolling = trainable(self.loaded.model), self.rolling
+        tree = trainable(self.loaded.model)
         save_adapter(self.folder / ADAPTERS, tree, self.lora, self.loaded.base_hash)
-        arrays = {f"compressor.{n}": a for n, a in flatten(self.compressor.parameters()).items()}
-        arrays |= {f"compressor_optimizer.{n}": a for n, a in flatten(self.compressor_optimizer.state).items()}
-        arrays |= {f"gradients.{n}": a for n, a in rolling.gradients.items()}
-        if rolling.memory is not None:
-            for side in ("keys", "values"):
-                arrays |= {f"memory.{side}.{i}": a for i, a in enumerate(getattr(rolling.memory, side))}
         save_checkpoint(
-            self.folder.checkpoint_path(self.progress.windows),
+            self.folder.checkpoint_path(self.progress.rounds),
             adapters={"therapist": tree},
             optimizer=self.optimizer,
-            arrays=arrays,
+            arrays=arrays_of(self.rolling, self.compressor, self.compressor_optimizer),
             state={
                 "base_hash": self.loaded.base_hash,
                 "corpus_hash": self.corpus_hash,
-                "log_bytes": self.folder.log_size(WINDOWS),
+                "ranks": self.ranks.size,
+                "log_bytes": {log: self.folder.log_size(log) for log in LOGS},
                 "progress": dataclasses.asdict(self.progress),
-                "window": rolling.window,
-                "counts": [] if rolling.memory is None else list(rolling.memory.counts),
-                "recap": rolling.recap,
-                "quality": None if rolling.quality is None else dataclasses.asdict(rolling.quality),
+                **state_of(self.rolling),
             },
         )
         self.folder.rotate(self.settings.run.keep_checkpoints)
@@ -252,24 +322,30 @@ class DaptTrainer:
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands, inside a sample too; returns warnings."""
         self.folder.acquire()
-        path, saved, warnings = self.folder.newest_checkpoint()
+        path, saved, warnings = newest_common(self.folder, self.ranks)
+        if "ranks" not in saved.state:
+            raise RunFolderError(
+                f"{path}: an older version of this program wrote it; begin a new run with its adapters"
+            )
+        expect_ranks(path, saved.state["ranks"], self.ranks)
         for what, found in (("base", self.loaded.base_hash), ("corpus", self.corpus_hash)):
             if saved.state[f"{what}_hash"] != found:
                 raise AdapterMismatch(
                     f"{path}: the run began with a {what} of SHA-256 {saved.state[f'{what}_hash']}; found {found}. Put back what "
                     "it began with, or begin a new run with its adapters"
                 )
-        ahead = self.folder.expect_log(WINDOWS, saved.state["log_bytes"])
+        ahead = [self.folder.expect_log(log, saved.state["log_bytes"][log]) for log in LOGS]
         set_trainable(self.loaded.model, saved.adapters["therapist"])
         assert saved.optimizer is not None
         restore_optimizer(self.optimizer, saved.optimizer)
-        self.compressor.update(tree_unflatten(list(_part(saved, "compressor").items())))
-        restore_optimizer(self.compressor_optimizer, _part(saved, "compressor_optimizer"))
+        restore_compressor(self.compressor, self.compressor_optimizer, saved)
         self.progress = Progress(**saved.state["progress"])
-        self.rolling = _rolling(saved)
-        if ahead:
+        self.rolling = rolling_of(saved)
+        if any(ahead):
             warnings.append(f"what came after window {self.progress.windows} was not saved whole and is done again")
-        self.folder.cut_log(WINDOWS, saved.state["log_bytes"])
+        for log in LOGS:
+            self.folder.cut_log(log, saved.state["log_bytes"][log])
+        remove_newer(self.folder, path)
         return warnings
 
     def _summary(self) -> dict[str, Any]:
@@ -298,33 +374,6 @@ class DaptTrainer:
         return np.random.default_rng((self.settings.run.seed, use))
 
 
-def _told(report: WindowReport) -> dict[str, Any]:
-    quality = report.quality
-    return {
-        "loss": report.loss if report.loss is not None and np.isfinite(report.loss) else None,
-        "tokens": report.tokens,
-        "learned": report.learned,
-        "gate": list(report.gate),
-        "reconstruction": report.reconstruction,
-        "recap": report.recap,
-        "quality": None if quality is None else {**dataclasses.asdict(quality), "kind": quality.kind},
-    }
-
-
-def _part(saved: Checkpoint, name: str) -> dict[str, mx.array]:
-    return {n.removeprefix(f"{name}."): a for n, a in saved.arrays.items() if n.startswith(f"{name}.")}
-
-
-def _rolling(saved: Checkpoint) -> Rolling:
-    sides = [
-        tuple(a for _, a in sorted(_part(saved, f"memory.{side}").items(), key=lambda one: int(one[0])))
-        for side in ("keys", "values")
-    ]
-    quality = saved.state["quality"]
-    return Rolling(
-        window=saved.state["window"],
-        memory=Memory(sides[0], sides[1], tuple(saved.state["counts"])) if sides[0] else None,
-        recap=saved.state["recap"],
-        quality=None if quality is None else Quality(**quality),
-        gradients=_part(saved, "gradients"),
-    )
+def _whole(sessions: Iterable[Session]) -> Iterator[Stretch]:
+    """Each session as its longest expanding sample."""
+    return (Samples([session])[-1] for session in sessions)

@@ -28,15 +28,15 @@ from agents.settings import GrpoPart
 WORKER = Path(__file__).parent / "ranks_worker.py"
 
 
-def launched(*arguments: str) -> None:
-    """Run the worker on two ranks as `mlx.launch -n 2 --backend ring` does, whose own process would take a core for waiting."""
+def launched(*arguments: str, worker: Path = WORKER) -> None:
+    """Run a worker on two ranks as `mlx.launch -n 2 --backend ring` does, whose own process would take a core for waiting."""
     ports = [_free_port() for _ in range(2)]
     with tempfile.NamedTemporaryFile("w", suffix=".json") as hosts:
         json.dump([[f"127.0.0.1:{port}"] for port in ports], hosts)
         hosts.flush()
         ranks = [
             subprocess.Popen(
-                [sys.executable, str(WORKER), *arguments],
+                [sys.executable, str(worker), *arguments],
                 env=os.environ | {"MLX_HOSTFILE": hosts.name, "MLX_RANK": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -18,7 +18,7 @@ from agents.lm.logprob import naive_response_logprobs
 from agents.lm.lora import inject, set_trainable, trainable
 from dapt.compressor import Compressor, LayerCompressor, merged, reconstruction, segments
 from dapt.memory import History, Memory, Plain, at_positions, without_positions
-from dapt.rra import Window, cache_shapes, compressed, contents, history_of, pass_window, window_loss
+from dapt.rra import Window, borders, cache_shapes, compressed, history_of, pass_window, window_loss
 
 TOKENS = [(i * 37) % 250 for i in range(48)]
 KINDS = sorted(fakes.CONFIGS)
@@ -40,12 +40,12 @@ def memory_of(model: nn.Module, tokens: list[int], slots: int) -> tuple[Memory, 
 @given(length=st.integers(0, 200), size=st.integers(2, 50))
 @settings(max_examples=60, deadline=None)
 def test_windows_hold_every_token_once_in_order(length: int, size: int) -> None:
-    found = contents(list(range(length)), size)
+    found = [range(*edges) for edges in borders(length, size)]
     assert [token for one in found for token in one] == list(range(length))
     assert all(len(one) == size for one in found[:-1])
     assert all(2 <= len(one) <= size + 1 for one in found) or length == 1
     with pytest.raises(ValueError, match="found windows of 1 tokens"):
-        contents([1, 2], 1)
+        borders(2, 1)
 
 
 @pytest.mark.parametrize("model_type", KINDS)
@@ -137,8 +137,9 @@ def test_a_history_of_any_length_has_as_many_slots() -> None:
     model = adapted("llama")
     compressor = Compressor(cache_shapes(model))
     memory, sizes = None, []
-    for content in contents(TOKENS * 4, 16):
-        window = Window([], content)
+    tokens = TOKENS * 4
+    for a, b in borders(len(tokens), 16):
+        window = Window([], tokens[a:b])
         history = history_of(model, memory, window, pass_window(model, memory, window).caches)
         memory = compressed(model, compressor, history, 6)
         mx.eval(memory.keys, memory.values)

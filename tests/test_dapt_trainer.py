@@ -12,11 +12,12 @@ from fakes import tiny, tiny_llama
 from test_dapt_uhd import plain
 
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, tree_hash
+from agents.lm.checkpoint import save_checkpoint
 from agents.lm.device import mx
 from agents.lm.five_tuple import write_sessions
 from agents.lm.lora import LoraSettings, flatten, inject, slots
 from agents.lm.models import LoadedModel
-from agents.lm.run_folder import RunFolder
+from agents.lm.run_folder import RunFolder, RunFolderError
 from dapt.recap import Quality
 from dapt.settings import (
     CorpusPart,
@@ -24,10 +25,12 @@ from dapt.settings import (
     DaptSettingsError,
     OptimizerPart,
     RunPart,
+    WatchPart,
     WindowPart,
     read_dapt_settings,
 )
-from dapt.trainer import WINDOWS, DaptTrainer
+from dapt.trainer import DaptTrainer
+from dapt.watching import LOGS, PROBES, WINDOWS
 
 
 def told(folder: Path, **run: Any) -> DaptSettings:
@@ -41,6 +44,7 @@ def told(folder: Path, **run: Any) -> DaptSettings:
         corpus=CorpusPart(sessions=str(place), held_out=1, most_tokens=700),
         window=WindowPart(size=120, slots=8, recap_tokens=6),
         optimizer=OptimizerPart(learning_rate=1e-2),
+        watch=WatchPart(every=3, windows=3),
     )
 
 
@@ -65,9 +69,13 @@ def run(
     return made
 
 
-def log(made: DaptTrainer) -> list[dict[str, Any]]:
-    lines = (made.folder / WINDOWS).read_text().splitlines()
+def log(made: DaptTrainer, name: str = WINDOWS) -> list[dict[str, Any]]:
+    lines = (made.folder / name).read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def logs(made: DaptTrainer) -> dict[str, list[dict[str, Any]]]:
+    return {name: log(made, name) for name in LOGS}
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +119,65 @@ def test_samples_come_shortest_cluster_first(whole: DaptTrainer) -> None:
     assert sorted(clusters.tolist()) == clusters.tolist()
 
 
+def test_a_run_is_measured_every_so_many_windows_on_one_text(whole: DaptTrainer) -> None:
+    probes, windows = log(whole, PROBES), whole.progress.windows
+    assert [line["windows"] for line in probes] == [0, *range(3, windows, 3), windows]
+    first, last = probes[0], probes[-1]
+    assert last["step"] == whole.progress.step
+    for place in ("first", "later", "history"):
+        assert {side: len(layers) for side, layers in first["kurtosis"][place].items()} == {"keys": 3, "values": 3}
+    # Layer 1 of 3 is adapted: no adapter reaches the lower layer's keys, and no history the first window's.
+    assert last["kurtosis"]["first"]["keys"][0] == first["kurtosis"]["first"]["keys"][0]
+    assert last["kurtosis"]["first"]["keys"][2] != first["kurtosis"]["first"]["keys"][2]
+    assert last["loss"] < first["loss"]
+
+
+def test_a_step_has_its_loss_and_norms(whole: DaptTrainer) -> None:
+    steps, windows = log(whole, "steps.jsonl"), log(whole)
+    assert [line["step"] for line in steps] == [1, 2, 3, 4]
+    for line in steps:
+        mine = [one for one in windows if one["step"] == line["step"]]
+        assert line["windows"] == len(mine) == mine[0]["of"]
+        scored = [one["tokens"] - (one["window"] == 1) for one in mine]
+        nats = sum(n * one["loss"] for n, one in zip(scored, mine, strict=True))
+        assert line["loss"] == pytest.approx(nats / sum(scored))
+        assert line["applied"]
+        assert line["norm"] > 0.0
+        assert line["norm"] ** 2 == pytest.approx(sum(norm**2 for norm in line["norms"].values()))
+    assert all(one["norm"] > 0.0 for one in windows)
+
+
+def test_watching_changes_nothing_of_what_is_learned(whole: DaptTrainer, tmp_path: Path) -> None:
+    unseen = run(told(tmp_path).model_copy(update={"watch": WatchPart(every=0, windows=1)}))
+    assert log(unseen) == log(whole)
+    assert [line["windows"] for line in log(unseen, PROBES)] == [0, unseen.progress.windows]
+    weights = "adapters/adapters.safetensors"
+    assert (unseen.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
+
+
+def test_a_run_that_holds_nothing_out_measures_nothing(tmp_path: Path) -> None:
+    settings = told(tmp_path, steps=1)
+    made = run(settings.model_copy(update={"corpus": settings.corpus.model_copy(update={"held_out": 0})}))
+    assert not (made.folder / PROBES).exists()
+    assert made.progress.step == 1
+
+
+def test_tensorboard_draws_what_the_logs_hold(whole: DaptTrainer) -> None:
+    drawn = b"".join(path.read_bytes() for path in (whole.folder / "events").iterdir())
+    for name in (
+        "window/loss", "window/norm", "window/reconstruction", "gate/adapters", "recap/strangers", "recap/class", "step/norm",
+        "step_norm/down", "probe/loss", "kurtosis/later_keys", "kurtosis_keys/layer_02", "kurtosis_values/layer_00",
+    ):  # fmt: skip
+        assert name.encode() in drawn
+
+
 @pytest.mark.parametrize("stop", [1, 2, 5])
 def test_stopping_inside_a_sample_and_going_on_is_not_stopping(whole: DaptTrainer, tmp_path: Path, stop: int) -> None:
     stopped = run(told(tmp_path), stop_after=stop)
     assert stopped.progress.windows == stop
     assert not (stopped.folder / "summary.json").exists()
     again = run(told(tmp_path), folder=RunFolder.existing(stopped.folder.path))
-    assert log(again) == log(whole)
+    assert logs(again) == logs(whole)
     weights = "adapters/adapters.safetensors"
     assert (again.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
     found = [made.folder.newest_checkpoint()[1] for made in (again, whole)]
@@ -135,7 +195,16 @@ def test_a_killed_run_does_again_what_no_checkpoint_holds(whole: DaptTrainer, tm
     assert "after window 2" in going_on.resume()[0]
     going_on.train()
     going_on.close()
-    assert log(going_on) == log(whole)
+    assert logs(going_on) == logs(whole)
+
+
+def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    stopped = run(told(tmp_path), stop_after=1)
+    path, saved, _ = stopped.folder.newest_checkpoint()
+    del saved.state["ranks"]
+    save_checkpoint(path, adapters=saved.adapters, optimizer=stopped.optimizer, state=saved.state, arrays=saved.arrays)
+    with pytest.raises(RunFolderError, match="older version"):
+        run(told(tmp_path), folder=RunFolder.existing(stopped.folder.path))
 
 
 def test_a_corpus_that_changed_is_refused(tmp_path: Path) -> None:
@@ -213,7 +282,7 @@ def test_a_sample_with_gated_windows_goes_on_exactly(
     assert len(gates) >= 3
     stopped = run(settings, stop_after=stop)
     again = run(settings, folder=RunFolder.existing(stopped.folder.path))
-    assert log(again) == log(plain)
+    assert logs(again) == logs(plain)
     found = [made.folder.newest_checkpoint()[1] for made in (again, plain)]
     assert tree_hash(found[0].arrays) == tree_hash(found[1].arrays)
     assert tree_hash(found[0].adapters["therapist"]) == tree_hash(found[1].adapters["therapist"])
