@@ -17,7 +17,7 @@ import hashlib
 import importlib.util
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,7 +35,7 @@ MOST_TOKENS = 256  # the length the encoder was trained for; a longer text is cu
 LAYER_NORM_EPS = 1e-12
 READ = (1, 2, 3, 4, 5, 6)  # the layers whose means `layers` returns, unless others are asked for
 CACHED_TEXTS = 4096  # 9.2 kB each
-BLOCK = 256  # tokens that are multiplied at once
+BLOCK = 256  # tokens that are multiplied at once, at most about so many
 STRIP = 16  # rows of a block that pass through the activation at once
 
 
@@ -86,7 +86,7 @@ class SentenceEncoder:
     def _compute(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors of texts that are not kept; they are then."""
         ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        blocks = list(_blocks([len(tokens) for tokens in ids]))
+        blocks = _blocks([len(tokens) for tokens in ids])
         with one_thread(), ThreadPoolExecutor(min(len(blocks), os.cpu_count() or 1) or 1) as threads:
             computed = list(threads.map(lambda block: self._block([ids[i] for i in block]), blocks))
         vectors = {
@@ -119,16 +119,18 @@ class SentenceEncoder:
         return [np.stack(mean) for mean in means]
 
 
-def _blocks(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """The texts that run side by side, at most BLOCK rows with those between them; each alone where no panel keeps its bits."""
-    block: list[int] = []
-    for i in range(len(lengths)):
-        if block and (row_panel() is None or _places([lengths[j] for j in (*block, i)])[1] > BLOCK):
-            yield block
-            block = []
-        block.append(i)
-    if block:
-        yield block
+def _blocks(lengths: Sequence[int]) -> list[list[int]]:
+    """The texts that run side by side, in as many blocks of about equal rows as keep all threads busy to the end; each alone where
+    no panel keeps its bits."""
+    if row_panel() is None or len(lengths) < 2:
+        return [[i] for i in range(len(lengths))]
+    starts, total = _places(lengths)
+    threads = os.cpu_count() or 1
+    many = -(-total // (BLOCK * threads)) * threads
+    blocks: dict[int, list[int]] = {}
+    for i, (start, end) in enumerate(zip(starts, [*starts[1:], total], strict=True)):
+        blocks.setdefault((start + end) * many // (2 * total), []).append(i)
+    return list(blocks.values())
 
 
 def _places(lengths: Sequence[int]) -> tuple[list[int], int]:
