@@ -218,9 +218,8 @@ def verdict(looks: Sequence[Look]) -> str:
     held = f"fell: {', '.join(fell)}" if fell else "held"
     nearer = f" Lower than at first, and not below people's replies: {', '.join(toward)}." if toward else ""
     rose = last.reward - first.reward
-    return (
-        f"The reward went from {first.reward:.2f} to {last.reward:.2f} ({rose:+.2f}); what took no part {held}.{nearer}"
-    )
+    went = f"After {last.step} steps the reward had gone from {first.reward:.2f} to {last.reward:.2f} ({rose:+.2f})"
+    return f"{went}; what took no part {held}.{nearer}"
 
 
 def picture(runs: dict[str, list[Look]], path: Path) -> None:
@@ -251,7 +250,9 @@ def report(runs: dict[str, list[Look]], accuracy: float) -> str:
         f"proves nothing by itself. The referee ranks {accuracy:.0%} of pairs it was not fitted to rightly.",
     ]
     for judge, looks in runs.items():
-        parts += ["", f"## {judge}", "", HEAD, *[line(look) for look in looks], "", verdict(looks), ""]
+        parts += ["", f"## {judge}", "", HEAD, *[line(look) for look in looks], ""]
+        parts += [verdict(looks[: i + 1]) for i in range(2, len(looks)) if looks[i].step in (60, looks[-1].step)]
+        parts += [""]
         parts += [
             f"The {BEST} best-scored replies after {looks[-1].step} steps, client in italics:",
             "",
