@@ -305,6 +305,7 @@ def _is_expected(error: Exception) -> bool:
         ("agents.settings", "SettingsError"),
         ("dapt.settings", "DaptSettingsError"),
         ("agents.lm.run_folder", "RunFolderError"),
+        ("agents.lm.ranks", "OtherRankFailed"),
         ("agents.descriptions", "NoDescription"),
         ("agents.lm.blueprint", "BadDescription"),
         ("agents.lm.lora", "NoSuchLayers"),

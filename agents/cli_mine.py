@@ -59,8 +59,13 @@ def run_mine(asked: argparse.Namespace) -> int:
         said, Screen(encoder.vocabulary()), _likeness(encoder), read_examples().replies, asked.top, asked.least
     )
     if not finds:
+        high = sum(one.score >= asked.least for one in said)
+        unread = (
+            "" if any(one.likelihood is not None for one in said) else "; the base's likelihood is on record of none"
+        )
         print(
-            f"{len(said)} replies; none scored {asked.least:g} or more speaks against its score. Nothing was written."
+            f"{len(said)} replies, {high} of them scored {asked.least:g} or more; nothing speaks against one of these that is not "
+            f"nearly the same as a reply among the examples{unread}. Nothing was written."
         )
         return 0
     write_finds(asked.out, finds)
@@ -81,7 +86,7 @@ def _check(path: Path) -> int:
     for line in missing:
         print(line, file=sys.stderr)
     if missing:
-        print(f"icarus: {len(missing)} things are missing in {path}", file=sys.stderr)
+        print(f"icarus: {len(missing)} cell(s) are missing in {path}", file=sys.stderr)
         return WRONG_INPUT
     print(f"{path}: nothing is missing; put it into configs/judges/examples")
     return 0

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +38,7 @@ from envs.types import ClientFailed, JudgeFailed
 from judges.protocol import Turn as Said
 
 ENVIRONMENT = "icarus/Session-v0"
+T = TypeVar("T")
 DEFENCES, HIGH = "defense_organization", 5.0  # the domain, and from where on the tables' high sentence is the true one
 
 
@@ -194,8 +195,6 @@ class Recorder:
             return self._played(origin, on_turn)
         except (JudgeFailed, ClientFailed, _Failed) as failure:
             return LeftOut(seed, str(failure))
-        except ValidationError as error:  # words that are no text, of a client's own voice
-            return LeftOut(seed, "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
 
     def _played(self, origin: Origin, on_turn: Callable[[], None]) -> Session:
         seed = origin.seed
@@ -214,14 +213,21 @@ class Recorder:
             reply = self._answered(moment, len(turns) + 1)
             heard, kept, phase = observation["client"], info["client_reasoning"], info["phase"]
             observation, _, terminated, truncated, info = self.env.step(reply.action)
-            turns.append(_turn(heard, kept, reply, info))
+            turns.append(_whole(lambda: _turn(heard, kept, reply, info)))  # noqa: B023  called at once
             phases.append(phase)
             all_beliefs &= reply.therapist_model == moment.believed
             over = terminated or truncated
             on_turn()
         if all_beliefs:
             origin = origin.model_copy(update={"therapist_model": "beliefs"})
-        return Session(id=self.id_of(seed), turns=tuple(turns), session_phases=tuple(phases), origin=origin, **known)
+        made = {
+            "id": self.id_of(seed),
+            "turns": tuple(turns),
+            "session_phases": tuple(phases),
+            "origin": origin,
+            **known,
+        }
+        return _whole(lambda: Session(**made))
 
     def _answered(self, moment: Moment, turn: int) -> Reply:
         """The therapist's answer. Raises _Failed where there is none."""
@@ -278,6 +284,14 @@ def _known(person: Person, levels: np.ndarray, observation: dict[str, Any], cata
         "issues": (_spaced(person.concern),),
         "strengths": tuple(_spaced(strength.name) for strength in person.strengths),
     }
+
+
+def _whole(make: Callable[[], T]) -> T:
+    """What is made; raises _Failed where its words are no text, those of a client's own voice among them."""
+    try:
+        return make()
+    except ValidationError as error:
+        raise _Failed("; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())) from error
 
 
 def _turn(heard: str, kept: str, reply: Reply, after: dict[str, Any]) -> Turn:

@@ -24,6 +24,7 @@ from agents.training import Training, as_dict, peak_resident_gb, seed_of
 from client_graph.catalog import load_catalog
 from client_graph.names import DIMENSIONS
 from envs import snapshot as env_snapshot
+from envs.screening import default_screen
 from envs.session import SessionEnv
 from envs.types import ClientFailed, JudgeFailed, Outcome
 from judges.api.errors import BudgetSpent, JudgeRefused
@@ -31,7 +32,8 @@ from judges.api.ledger import Spending, spending_of
 from judges.assessment.session import SessionAssessment
 from judges.likelihood import WithLikelihood
 from judges.memory import Memory, WithMemory
-from judges.protocol import Judge
+from judges.protocol import Exchange, Judge
+from judges.screening.screen import Screen, Screened
 
 
 @dataclass
@@ -79,7 +81,7 @@ class TBNRLTrainer(Training):
         told = settings.environment.memory
         self.memory = Memory(told) if told else None
         self._forgetful = judge or self._with_likelihood(self._scorer)  # who looks from outside remembers nothing
-        self.env = self._environment(WithMemory(self._forgetful, self.memory) if self.memory else self._forgetful)
+        self.env = self._environment(self._remembering(self._forgetful))
         self._observation: dict[str, Any] = {}
 
     @property
@@ -167,7 +169,8 @@ class TBNRLTrainer(Training):
         self._observation = result.observation
         if self.memory:
             heard = [result.outcome, *(one for one in result.candidate_outcomes if isinstance(one, Outcome))]
-            self.memory.remember(result.client, [one.utterance for one in heard])
+            seen = self._screen.unaddressed(Exchange(result.client, "", ""))  # the line as the judge has seen it
+            self.memory.remember(seen.client, [one.utterance for one in heard])
         progress.turn += 1
         progress.total_turns += 1
         progress.rlaif_steps += bool(result.rlaif and result.rlaif.applied)
@@ -286,6 +289,18 @@ class TBNRLTrainer(Training):
 
             return AnthropicJudge(part.anthropic)
         return local_judge(part.judge, self.loaded, self.sets, FROZEN)
+
+    @property
+    def _screen(self) -> Screen:
+        return self._forgetful.screen if isinstance(self._forgetful, Screened) else default_screen()
+
+    def _remembering(self, judge: Judge) -> Judge:
+        """The judge with this run's memory, behind the screen that it had."""
+        if self.memory is None:
+            return judge
+        if isinstance(judge, Screened):
+            return Screened(WithMemory(judge.judging, self.memory), screen=judge.screen)
+        return WithMemory(judge, self.memory)
 
     def _with_likelihood(self, judge: Judge) -> Judge:
         least = self.settings.environment.least_logprob

@@ -117,11 +117,13 @@ class Training(ABC):
 
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands; returns warnings about broken ones and work that is done again."""
-        self.folder.acquire()
+        with self.ranks.together("hold its run folder"):
+            self.folder.acquire()
         path, saved, warnings = newest_common(self.folder, self.ranks)
-        self._expect_same_start(path, saved.state)
-        ahead = self.folder.expect_log(self.log, saved.state["log_bytes"])
-        warnings += self._restore(saved.state, path)
+        with self.ranks.together("go on from its checkpoint"):
+            self._expect_same_start(path, saved.state)
+            ahead = self.folder.expect_log(self.log, saved.state["log_bytes"])
+            warnings += self._restore(saved.state, path)
         with self.sets.role(THERAPIST) as model:
             set_trainable(model, saved.adapters[THERAPIST])
         if saved.optimizer is not None:

@@ -14,7 +14,7 @@ person says.
 `reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
 first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes eight to fifteen seconds on two cores, two
 hundred half an hour to an hour. `--write` writes docs/judge_under_pressure.md, .png and .json (with the name of a judge
-other than `embedding` behind it); the .json is what `icarus mine-judge` reads.
+other than `embedding`, and `without_memory`, behind it); the .json is what `icarus mine-judge` reads.
 """
 
 import argparse
@@ -109,7 +109,7 @@ class NaiveJudge:
 
 
 def onlookers_of(judge: str, loaded: LoadedModel, sets: AdapterSets) -> Onlookers:
-    """The onlookers of one judge; the naive one has no screen and knows no likelihood."""
+    """The onlookers of one judge; the naive one has no screen, knows no likelihood and remembers nothing."""
     encoder = SentenceEncoder()
     embedding = EmbeddingJudge(encoder=encoder)
     made = Onlookers(reading_judge(embedding, loaded) if judge == "reading" else embedding, loaded, sets, encoder)
@@ -148,7 +148,9 @@ def replies_to(
     return exchanges, [one.tokens for one in said]
 
 
-def train(judge: str, steps: int, seed: int, seen: Callable[[list[Look], float], None]) -> tuple[list[Look], float]:
+def train(
+    judge: str, steps: int, seed: int, seen: Callable[[list[Look], float], None], memory: bool = True
+) -> tuple[list[Look], float]:
     """The looks at authored replies (step -1) and at the policy on the way, and the referee's accuracy; `seen` after each look."""
     loaded, catalog = load_model("smollm2"), load_catalog()
     _, start = starting_adapters(loaded, Settings())
@@ -180,7 +182,8 @@ def train(judge: str, steps: int, seed: int, seen: Callable[[list[Look], float],
         earned = [(one.score, t) for one, t in zip(onlookers.scored(exchanges), tokens, strict=True)]
         kept = [(score, t) for score, t in earned if score is not None and t]
         rewards.append(float(np.mean([score for score, _ in kept])))
-        onlookers.memory.remember(said, [exchange.therapist for exchange in exchanges])
+        if memory:
+            onlookers.memory.remember(said, [exchange.therapist for exchange in exchanges])
         if len(kept) > 1:
             learner.grpo_step(prompts[said], [t for _, t in kept], [score for score, _ in kept], GROUP)
         if step % 10 == 9:
@@ -266,6 +269,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--judge", choices=("reading", "embedding", "naive"), nargs="+", default=["reading"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-memory", action="store_true", help="the judge does not know what it has heard before")
     parser.add_argument("--write", action="store_true", help="write docs/judge_under_pressure.*")
     arguments = parser.parse_args()
     print(HEAD)
@@ -274,16 +278,18 @@ def main() -> None:
 
         def seen(looks: list[Look], accuracy: float, judge: str = judge) -> None:
             if arguments.write:
-                write(runs | {judge: looks}, accuracy)
+                write(runs | {judge: looks}, accuracy, not arguments.no_memory)
 
-        runs[judge], accuracy = train(judge, arguments.steps, arguments.seed, seen)
+        runs[judge], accuracy = train(judge, arguments.steps, arguments.seed, seen, not arguments.no_memory)
     print(report(runs, accuracy))
 
 
-def write(runs: dict[str, list[Look]], accuracy: float) -> None:
+def write(runs: dict[str, list[Look]], accuracy: float, memory: bool) -> None:
     """After every look, so that a run that is stopped leaves what it has seen."""
     other = [judge for judge in runs if judge != "embedding"]
-    stem = "_".join(["judge_under_pressure", *(other if len(runs) == 1 else [])])
+    stem = "_".join(
+        ["judge_under_pressure", *(other if len(runs) == 1 else []), *([] if memory else ["without_memory"])]
+    )
     write_whole(DOCS / f"{stem}.md", report(runs, accuracy).encode())
     picture(runs, DOCS / f"{stem}.png")
     replies = [asdict(one) | {"judge": judge} for judge, looks in runs.items() for one in looks[-1].replies]

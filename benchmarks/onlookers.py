@@ -46,7 +46,7 @@ class Look:
     answers: float  # nats a token that this client's words add, beside other clients'
     distinct_2: float  # different word pairs over all replies, in [0, 1]
     alike: float  # mean cosine between replies to different clients: 1 says the same to everybody
-    charged: float  # share of replies with a violation
+    charged: float  # share of replies in which the screen finds a violation; stencils and the unlikely are none of its
     words: float
     replies: tuple[Scored, ...]
     each: dict[str, list[float]]  # reward (nan where unscored), referee, answers, charged of each reply
@@ -129,7 +129,7 @@ def authored(many: int) -> list[Exchange]:
 
 
 COLUMNS = (
-    "reward", "referee", "base nats a token", "answers", "different word pairs", "alike", "with a violation", "words"
+    "reward", "referee", "base nats a token", "answers", "different word pairs", "alike", "against the screen", "words"
 )  # fmt: skip
 
 

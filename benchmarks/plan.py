@@ -30,7 +30,7 @@ from agents.lm.models import LoadedModel, load_model
 from agents.lm.plan import PARTS, Plan, adam_bytes, plan_shapes
 from agents.run_plan import changes, plan_run
 from agents.settings import Settings, read_settings
-from agents.trainer import peak_resident_gb, starting_adapters
+from agents.training import peak_resident_gb, starting_adapters
 from client_graph.files import write_whole
 from client_graph.names import CONFIGS
 from judges.calibration.tables import Table

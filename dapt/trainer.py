@@ -204,7 +204,7 @@ class DaptTrainer:
             turn = self.progress.step * self.ranks.size + self.ranks.rank
             number = self.sample(turn)
             windows = self.sampler.sample(self.curriculum[number]).windows(self.settings.window.size)
-            while not (over := self.ranks.all(self.rolling.window == len(windows))) and not self.ranks.any(self.stop):
+            while not (over := self.ranks.all(self.rolling.window >= len(windows))) and not self.ranks.any(self.stop):
                 if self.rolling.window > 0:  # else it was measured after the last step
                     self._measure_if_due()
                 self._round(turn, number, windows)
@@ -304,7 +304,9 @@ class DaptTrainer:
         tree = trainable(self.loaded.model)
         save_adapter(self.folder / ADAPTERS, tree, self.lora, self.loaded.base_hash)
         save_checkpoint(
-            self.folder.checkpoint_path(self.progress.rounds),
+            self.folder.checkpoint_path(
+                self.progress.rounds + self.progress.step
+            ),  # another one before a step and after
             adapters={"therapist": tree},
             optimizer=self.optimizer,
             arrays=arrays_of(self.rolling, self.compressor, self.compressor_optimizer),
@@ -321,20 +323,12 @@ class DaptTrainer:
 
     def resume(self) -> list[str]:
         """Go on where the newest whole checkpoint stands, inside a sample too; returns warnings."""
-        self.folder.acquire()
+        with self.ranks.together("hold its run folder"):
+            self.folder.acquire()
         path, saved, warnings = newest_common(self.folder, self.ranks)
-        if "ranks" not in saved.state:
-            raise RunFolderError(
-                f"{path}: an older version of this program wrote it; begin a new run with its adapters"
-            )
-        expect_ranks(path, saved.state["ranks"], self.ranks)
-        for what, found in (("base", self.loaded.base_hash), ("corpus", self.corpus_hash)):
-            if saved.state[f"{what}_hash"] != found:
-                raise AdapterMismatch(
-                    f"{path}: the run began with a {what} of SHA-256 {saved.state[f'{what}_hash']}; found {found}. Put back what "
-                    "it began with, or begin a new run with its adapters"
-                )
-        ahead = [self.folder.expect_log(log, saved.state["log_bytes"][log]) for log in LOGS]
+        with self.ranks.together("go on from its checkpoint"):
+            self._expect_same_start(path, saved.state)
+            ahead = [self.folder.expect_log(log, saved.state["log_bytes"][log]) for log in LOGS]
         set_trainable(self.loaded.model, saved.adapters["therapist"])
         assert saved.optimizer is not None
         restore_optimizer(self.optimizer, saved.optimizer)
@@ -347,6 +341,20 @@ class DaptTrainer:
             self.folder.cut_log(log, saved.state["log_bytes"][log])
         remove_newer(self.folder, path)
         return warnings
+
+    def _expect_same_start(self, path: Path, state: dict[str, Any]) -> None:
+        """Raises RunFolderError, AdapterMismatch where the run of a checkpoint cannot go on here."""
+        if "ranks" not in state:
+            raise RunFolderError(
+                f"{path}: an older version of this program wrote it; begin a new run with its adapters"
+            )
+        expect_ranks(path, state["ranks"], self.ranks)
+        for what, found in (("base", self.loaded.base_hash), ("corpus", self.corpus_hash)):
+            if state[f"{what}_hash"] != found:
+                raise AdapterMismatch(
+                    f"{path}: the run began with a {what} of SHA-256 {state[f'{what}_hash']}; found {found}. Put back what "
+                    "it began with, or begin a new run with its adapters"
+                )
 
     def _summary(self) -> dict[str, Any]:
         return {

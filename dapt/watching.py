@@ -35,10 +35,10 @@ class Recorder:
         self._events: SummaryWriter | None = None
 
     def record(self, folder: RunFolder, log: str, line: dict[str, Any], windows: int) -> None:
-        """A line, after so many windows. Of what a run that was killed had drawn, that from the first such line on is hidden."""
+        """A line, after so many windows. What a run that was killed had drawn after its last checkpoint is hidden."""
         folder.append(log, line)
         if self._events is None:
-            self._events = SummaryWriter(str(folder / EVENTS), purge_step=windows)
+            self._events = SummaryWriter(str(folder / EVENTS), purge_step=windows + (log != WINDOWS))
         for name, value in _SCALARS[log](line).items():
             self._events.add_scalar(name, value, windows)
 

@@ -4,8 +4,8 @@
     stock = share of the reply's words that stand in a g with f(g) >= COMMON that the client did not say
     a violation `stencil`, of so much of its weight, where stock > 0
 
-A policy under pressure finds frames that score and puts every client into them ("What would it be like not to": half of all
-replies, docs/judge_under_pressure_reading.md). The judge of one reply cannot know that; who has heard the others can.
+A policy under pressure finds frames that score and puts every client into them ("What would it be like not to" once stood in half
+of all replies, LOG.md). The judge of one reply cannot know that; who has heard the others can.
 A judge asks the memory and never changes it: who trains says afterwards what was said (`remember`), so that a turn that
 failed has left nothing, and judging the same twice gives the same.
 """
@@ -22,7 +22,7 @@ LENGTH = 3  # words; two are everybody's grammar, four let a frame escape by one
 # benchmarks/judge_stencils.py: the stock of replies by people among 64 of their kind is 0 to 1 %, of policies that were trained
 # against a judge 35 to 40 %.
 COMMON = 0.05
-FEWEST = 20  # other lines from which a share is one
+FEWEST = 21  # other lines: of fewer, what a single one was told would be common
 Words = tuple[str, ...]
 
 
@@ -45,7 +45,14 @@ class Memory:
         self._told: deque[_Told] = deque(maxlen=lines)
 
     def remember(self, client: str, replies: Sequence[str]) -> None:
-        """These were said to this line, as alternatives or one. What was said to the same line before is forgotten."""
+        """These were said to this line, as alternatives or one. What was said to the same line before is forgotten.
+
+        Raises TypeError for one text instead of a sequence of texts, ValueError for none.
+        """
+        if isinstance(replies, str):
+            raise TypeError("found one text; expected a sequence of replies: try [reply]")
+        if not replies:
+            raise ValueError(f"found no reply to {client[:60]!r}; expected at least one")
         counts = Counter(g for reply in replies for g in phrases(reply))
         told = _Told(client, tuple(replies), {g: count / len(replies) for g, count in counts.items()})
         same = next((old for old in self._told if old.client == client), None)
@@ -73,7 +80,9 @@ class Memory:
         return [{"client": told.client, "replies": list(told.replies)} for told in self._told]
 
     def restore(self, state: Sequence[dict[str, Any]]) -> None:
-        """Put back what `state` gave."""
+        """Put back what `state` gave. Raises ValueError for anything else; then nothing has changed."""
+        if wrong := [i for i, told in enumerate(state) if set(told) != {"client", "replies"}]:
+            raise ValueError(f"entries {wrong[:10]}: expected the client and the replies that state() gives")
         self._told.clear()
         for told in state:
             self.remember(told["client"], told["replies"])

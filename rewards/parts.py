@@ -106,7 +106,7 @@ def turn_reward(
 def with_violations(parts: RewardParts, charge: np.ndarray, settings: RewardSettings | None = None) -> RewardParts:
     """`parts` of a turn whose replies broke the frame: violations = violation · charge.
 
-    charge (N,) in [0, 1]: the sum of the weights of what the screen found in each reply, at most 1; 0 where it found nothing.
+    charge (N,) in [0, 1]: the sum of weight times share of what was found in each reply, at most 1; 0 where it found nothing.
     The scores, and all that follows from them, stay as the judge gave them: what is charged is told, never rescored. Raises
     ValueError naming every charge that is no number in [0, 1].
     """

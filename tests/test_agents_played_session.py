@@ -20,7 +20,7 @@ from agents.prompts import believed, note_form, note_prompt, with_thought
 from client_graph.catalog import load_catalog
 from client_graph.personhood import draw
 from dapt.adwc import Windows
-from dapt.markup import parse
+from dapt.parsing import parse
 from dapt.uhd import Samples
 from envs.recording import RecordTurns, dapt_sessions, read_turns
 from envs.session import SessionEnv

@@ -111,3 +111,15 @@ def test_what_people_say_to_sixty_four_clients_is_hardly_ever_stock(kind: str, m
     found = np.concatenate([stocks(replies[start : start + 64]) for start in range(0, len(replies) - 63, 64)])
     assert found.mean() < most
     assert np.quantile(found, 0.9) == 0.0
+
+
+def test_what_is_no_list_of_replies_is_refused_and_changes_nothing() -> None:
+    memory = told(framed(20, 40))
+    before = memory.state()
+    with pytest.raises(TypeError, match=r"try \[reply\]"):
+        memory.remember("a line", "one reply")
+    with pytest.raises(ValueError, match="no reply to 'a line'"):
+        memory.remember("a line", [])
+    with pytest.raises(ValueError, match=r"entries \[1\]"):
+        memory.restore([{"client": "a", "replies": ["b"]}, {"x": 1}])
+    assert memory.state() == before

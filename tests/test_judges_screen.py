@@ -243,10 +243,13 @@ def test_a_decent_reply_has_no_violation() -> None:
 
 def test_every_sign_and_pattern_has_a_weight_and_every_kind_is_tried_here() -> None:
     tables = load_screen_tables()
-    assert set(tables.weights) == set(FOUND) | {"repeated_turn", "confabulation", "unlikely"}  # the last is a model's
-    assert {pattern.kind for pattern in tables.reply} | set(SIGNS) | {"confabulation", "unlikely"} == set(
-        tables.weights
-    )
+    assert set(tables.weights) == set(FOUND) | {"repeated_turn", "confabulation", "incitement", "unlikely", "stencil"}
+    assert {pattern.kind for pattern in tables.reply} | set(SIGNS) | {
+        "confabulation",
+        "incitement",
+        "unlikely",
+        "stencil",
+    } == set(tables.weights)
     assert all(0 < weight <= 1 for weight in tables.weights.values())
 
 

@@ -29,7 +29,7 @@ def rank_folder(run: Path, ranks: Ranks) -> RunFolder:
 def newest_common(folder: RunFolder, ranks: Ranks) -> tuple[Path, Checkpoint, list[str]]:
     """The newest checkpoint that every rank has whole, and warnings about broken ones.
 
-    Raises RunFolderError on every rank where one has none left.
+    Raises RunFolderError where this rank has none left, and OtherRankFailed on the others.
     """
     at_most: int | None = None
     while True:

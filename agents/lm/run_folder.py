@@ -75,9 +75,9 @@ class RunFolder:
             ) from None
 
     def discard(self) -> None:
-        """Remove the folder of a run that could not begin."""
+        """Remove the folder of a run that could not begin, where there is one yet; another rank may be removing it too."""
         self.release()
-        shutil.rmtree(self.path)
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def release(self) -> None:
         """Let others write here."""

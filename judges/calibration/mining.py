@@ -6,6 +6,7 @@
     echo                   the client's own words, handed back
     unlikely               the policy's own base would hardly say it
     same to everybody      nearly the same was said to several other clients
+    stencil                a good part of its words stand in what many other clients were told (judges/memory.py)
 
 Nothing is scored here: the rows have the header of configs/judges/examples/*.csv, the evidence in `why`, and empty cells.
 """
@@ -16,11 +17,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from judges.likelihood import LEAST
+from judges.memory import FEWEST, Memory
 from judges.offline.features import overlap, repetition, words
 from judges.protocol import Exchange, Violation
 
 HELPS = 6.5  # a score from which the client is helped (paper line 349): undeserved, it teaches the policy
 AGAIN, CIRCLES, ECHO = 0.5, 0.3, 0.5  # shares of word triples and pairs from which it is evidence
+STOCK = 0.2  # twice the share of its words that one in twenty good replies has (benchmarks/judge_stencils.py)
 ALIKE, TWINS = 0.85, 0.93  # cosine of two replies that say the same, and of two that are the same
 EVERYBODY = 3  # so many other clients who were told the same
 Similarity = Callable[[Sequence[str], Sequence[str]], np.ndarray]  # (n, m) likenesses of texts, 1 for equal ones
@@ -65,12 +68,13 @@ def mine(
     high = [one for one in said if one.score >= least]
     texts = list(dict.fromkeys(one.reply for one in said))
     alike = similarity([one.reply for one in high], texts) if high else np.zeros((0, len(texts)))
-    told = _clients_by_reply(said)
+    told, memory = _clients_by_reply(said), _memory_of(said)
     finds = []
     for one, row in zip(high, alike, strict=True):
         pieces = [
             *_own_evidence(one, screen),
             *_same_to_everybody(one, [told[t] for t, s in zip(texts, row, strict=True) if s >= ALIKE]),
+            *_stencil(one, memory),
         ]
         if pieces:
             pieces.sort(key=lambda piece: -piece[0])
@@ -99,6 +103,23 @@ def _same_to_everybody(said: Said, told: Sequence[frozenset[str]]) -> Iterator[t
     others = frozenset().union(*told) - {said.client}
     if len(others) >= EVERYBODY:
         yield min(1.0, len(others) / 10), f"nearly the same was said to {len(others)} other client lines"
+
+
+def _stencil(said: Said, memory: Memory) -> Iterator[tuple[float, str]]:
+    found = memory.stencil(Exchange(said.client, "", said.reply))
+    if found is not None and found.share >= STOCK:
+        yield found.share, f"stencil: {found.evidence}"
+
+
+def _memory_of(said: Sequence[Said]) -> Memory:
+    """Of everything that was said, whenever: nobody is trained by it."""
+    replies: dict[str, list[str]] = {}
+    for one in said:
+        replies.setdefault(one.client, []).append(one.reply)
+    memory = Memory(max(len(replies), FEWEST + 1))
+    for client, told in replies.items():
+        memory.remember(client, told)
+    return memory
 
 
 def _clients_by_reply(said: Sequence[Said]) -> dict[str, frozenset[str]]:

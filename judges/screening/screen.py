@@ -1,7 +1,7 @@
 """The screen: what a reply must not do, found by rules, without a model, before anybody counts its score.
 
     violations = patterns (configs/judges/screen_patterns.csv) + counted signs (judges/screening/signs.py)
-                 + unsupported details (judges/screening/confabulation.py)
+                 + incitement (judges/screening/danger.py) + unsupported details (judges/screening/confabulation.py)
 
 A violation is reported and charged by a part of the reward of its own; the scores stay as the judge gave them. What the
 client says to the judge is not shown to the judge: nobody's score may move by it. English only.
@@ -20,6 +20,7 @@ from client_graph.tables import Row, TableError, line_of, read_table
 from judges.protocol import Exchange, Judge, JudgeFailure, Judgement, Turn, Violation
 from judges.rubric import JUDGE_CONFIGS
 from judges.screening.confabulation import confabulated
+from judges.screening.danger import incites
 from judges.screening.signs import SIGNS, Scene
 from judges.screening.speech import MOST_READ, Speech, read, sentence_spans
 
@@ -97,6 +98,8 @@ class Screen:
         for kind, sign in SIGNS.items():
             if kind not in found and (evidence := sign(scene)):
                 found[kind] = evidence
+        if evidence := incites(scene):
+            found["incitement"] = evidence
         for violation in confabulated(exchange):
             found.setdefault(violation.kind, violation.evidence)
         return tuple(Violation(kind, _short(found[kind])) for kind in self.tables.weights if kind in found)
@@ -193,7 +196,7 @@ def load_screen_tables(folder: Path = JUDGE_CONFIGS) -> ScreenTables:
     weights = {row.kind: row.weight for row in violations}
     if len(weights) < len(violations):
         problems.append(f"{folder / 'violations.csv'}: found a kind twice; expected each kind once")
-    missing = [kind for kind in (*SIGNS, "confabulation") if kind not in weights]
+    missing = [kind for kind in (*SIGNS, "incitement", "confabulation") if kind not in weights]
     if violations and missing:
         problems.append(f"{folder / 'violations.csv'}: found no row for {', '.join(missing)}; expected one for each")
     compiled = [(row, _compiled(row, weights, folder, problems)) for row in rows]
