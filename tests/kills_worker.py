@@ -13,6 +13,8 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from fakes import tiny_llama
 from test_agents_trainer import scores, settings
 
+from agents import run as runs
+from agents.lm.models import LoadedModel
 from agents.lm.run_folder import RunFolder
 from agents.run import enter, phases
 from agents.settings import CorpusPart, Settings, SftPart
@@ -20,6 +22,14 @@ from agents.trainer import TBNRLTrainer
 from judges.scripted import ScriptedJudge
 
 RUN = "run"
+
+
+def scripted(loaded: LoadedModel, settings: Settings, folder: RunFolder | None = None) -> TBNRLTrainer:
+    """Self-play before a judge that takes no time."""
+    return TBNRLTrainer(loaded, settings, folder, ScriptedJudge(scores))
+
+
+runs.TBNRLTrainer = scripted  # type: ignore[assignment, misc]
 
 
 def told(folder: Path, sessions: int) -> Settings:
@@ -43,8 +53,6 @@ def run(folder: Path, sessions: int) -> None:
         (place / "settings.toml").write_text(asked.to_toml())
     loaded = tiny_llama(layers=3)
     for trainer in phases(loaded, asked, RunFolder(place)):
-        if isinstance(trainer, TBNRLTrainer):
-            trainer = TBNRLTrainer(loaded, trainer.settings, trainer.folder, ScriptedJudge(scores))
         enter(trainer)
         trainer.train()
         trainer.close()

@@ -102,9 +102,9 @@ def test_a_session_in_full() -> None:
     rows = [[5.0] * 12, [2.0] * 12, None, [7.0] * 12, [8.0] * 11 + [5.0], [8.0] * 12]
     assert told(rows).text == (
         "5 turns of 6 could be judged; turn 3 has no score and is left out of what follows. "
-        "Taken together, the replies neither helped much nor harmed, as in many real hours (composite 6.0 of 10). "
+        "Taken together, the replies are scored as neither helping much nor harming, as in many real hours (composite 6.0 of 10). "
         "The session began at 5.0 in turn 1 and ended at 8.0 in turn 6. "
-        "It turned for the better at turn 4: the turns before had a mean of 3.5, from there on 7.6. "
+        "Its scores rose at turn 4: the turns before had a mean of 3.5, from there on 7.6. "
         "Its quality was erratic: from one judged turn to the next the composite moved by 2.25 points on average. "
         "The best moment was turn 6 (8.0): “Reply number 6.”. "
         "The weakest moment was turn 2 (2.0): “Reply number 2.”. "
@@ -180,7 +180,7 @@ def test_every_sentence_is_true_of_the_numbers(rows: list[list[float] | None]) -
         elif sentence.topic == "together":
             mean = float(np.mean([*known.values()]))
             assert numbers == [pytest.approx(mean, abs=0.051)]
-            assert ("replies helped" in text, "did harm" in text) == (mean >= HELPS, mean < HARMS) or near(mean)
+            assert ("scored as helping" in text, "doing harm" in text) == (mean >= HELPS, mean < HARMS) or near(mean)
         elif sentence.topic == "course" and len(known) > 1:
             assert sentence.turns == (order[0], order[-1])
             assert numbers == [pytest.approx(known[order[0]], abs=0.051), pytest.approx(known[order[-1]], abs=0.051)]
@@ -188,13 +188,15 @@ def test_every_sentence_is_true_of_the_numbers(rows: list[list[float] | None]) -
             before = np.mean([known[n] for n in order if n < sentence.turns[0]])
             after = np.mean([known[n] for n in order if n >= sentence.turns[0]])
             assert numbers == [pytest.approx(before, abs=0.051), pytest.approx(after, abs=0.051)]
-            assert ("better" in text) == (after > before)
+            assert ("scores rose" in text) == (after > before)
             assert abs(after - before) >= TURNED - 1e-9
         elif sentence.topic == "evenness":
             steps = np.mean([abs(known[b] - known[a]) for a, b in pairwise(order)])
             assert numbers == [pytest.approx(steps, abs=0.0051)]
             assert ("sustained" in text) <= (steps <= SUSTAINED + 1e-9)
             assert ("erratic" in text) <= (steps >= ERRATIC - 1e-9)
+        elif sentence.topic == "moments" and "No turn reached" in text:
+            assert max(known.values()) < HARMS
         elif sentence.topic == "moments" and sentence.turns:
             (turn,) = sentence.turns
             extreme = max if "best" in text else min
@@ -202,7 +204,7 @@ def test_every_sentence_is_true_of_the_numbers(rows: list[list[float] | None]) -
             assert f"Reply number {turn}." in text
         elif sentence.topic == "dimensions":
             named = re.findall(r"(?:were|and) ([a-z ]+?) \((\d+\.\d)\)", text)
-            assert len(named) == 4
+            assert len(named) == (4 if means.max() >= HARMS else 2)
             for name, value in named:
                 assert float(value) == pytest.approx(means[DIMENSIONS.index(name.replace(" ", "_"))], abs=0.051)
         elif sentence.topic == "held":
@@ -215,16 +217,23 @@ def test_every_sentence_is_true_of_the_numbers(rows: list[list[float] | None]) -
                 change = sign * (scores[-1] - scores[0])[DIMENSIONS.index(name.replace(" ", "_"))]
                 assert float(value) == pytest.approx(change, abs=0.051)
         elif sentence.topic == "ruptures" and sentence.turns:
-            row = rows[sentence.turns[0] - 1]
-            assert row is not None
-            assert (row[0] + row[2]) / 2 < RUPTURE
-            if len(sentence.turns) == 2:
+            broke = sentence.turns[:1] if "was mended" in text else sentence.turns
+            for turn in broke:
+                row = rows[turn - 1]
+                assert row is not None
+                assert (row[0] + row[2]) / 2 < RUPTURE
+            if "was mended" in text:
                 row = rows[sentence.turns[1] - 1]
                 assert row is not None
                 assert sentence.turns[1] > sentence.turns[0]
                 assert min(row[6], (row[0] + row[2]) / 2) >= HELPS
     torn = {n for n in order if (rows[n - 1][0] + rows[n - 1][2]) / 2 < RUPTURE}  # type: ignore[index]
-    assert torn == {s.turns[0] for s in found.sentences if s.topic == "ruptures" and s.turns}
+    assert torn == {
+        turn
+        for s in found.sentences
+        if s.topic == "ruptures"
+        for turn in (s.turns[:1] if "was mended" in s.text else s.turns)
+    }
     assert any(sentence.topic == "work" for sentence in found.sentences)
 
 

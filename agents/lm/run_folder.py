@@ -61,7 +61,7 @@ class RunFolder:
         """A run that was begun. Raises RunFolderError where there is none."""
         if not (path / SETTINGS).is_file():
             raise RunFolderError(
-                f"{path}: found no {SETTINGS}; expected the folder of a run that was begun by icarus train"
+                f"{path}: found no {SETTINGS}; expected the folder of a run that was begun by icarus train or icarus dapt"
             )
         return cls(path)
 

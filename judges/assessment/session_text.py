@@ -129,13 +129,13 @@ def _scope(course: Course) -> Iterator[Sentence]:
 def _taken_together(course: Course) -> Iterator[Sentence]:
     mean = float(course.composite.mean())
     what = (
-        "helped"
+        "helping"
         if mean >= HELPS
-        else "did harm"
+        else "doing harm"
         if mean < HARMS
-        else "neither helped much nor harmed, as in many real hours"
+        else "neither helping much nor harming, as in many real hours"
     )
-    yield Sentence("together", f"Taken together, the replies {what} (composite {mean:.1f} of 10).")
+    yield Sentence("together", f"Taken together, the replies are scored as {what} (composite {mean:.1f} of 10).")
 
 
 def _course(course: Course) -> Iterator[Sentence]:
@@ -156,8 +156,8 @@ def _course(course: Course) -> Iterator[Sentence]:
     place, before, after = turned
     yield Sentence(
         "turning",
-        f"It turned {'for the better' if after > before else 'for the worse'} at turn {course.number[place]}: the turns before "
-        f"had a mean of {before:.1f}, from there on {after:.1f}.",
+        f"Its scores {'rose' if after > before else 'fell'} at turn {course.number[place]}: the turns before had a mean of "
+        f"{before:.1f}, from there on {after:.1f}.",
         (course.number[place],),
     )
 
@@ -184,7 +184,10 @@ def _moments(course: Course) -> Iterator[Sentence]:
         if len(course.number) > 1:
             yield Sentence("moments", f"No moment stands out: every judged turn is at {course.composite[best]:.1f}.")
         return
-    for what, place in (("best", best), ("weakest", worst)):
+    if course.composite[best] < HARMS:
+        yield Sentence("moments", f"No turn reached {HARMS}, so none is named as the best.")
+    named = (("best", best), ("weakest", worst)) if course.composite[best] >= HARMS else (("weakest", worst),)
+    for what, place in named:
         number = course.number[place]
         yield Sentence(
             "moments",
@@ -198,7 +201,12 @@ def _dimensions(course: Course) -> Iterator[Sentence]:
     order = np.argsort(-mean, kind="stable")
     if mean[order[0]] - mean[order[-1]] >= 0.05:
         strong, weak = _scored(order[:NAMED], mean), _scored(order[::-1][:NAMED], mean)
-        yield Sentence("dimensions", f"Strongest over the session were {strong}; weakest were {weak}.")
+        begun = (
+            f"Strongest over the session were {strong}; weakest"
+            if mean[order[0]] >= HARMS
+            else "Weakest over the session"
+        )
+        yield Sentence("dimensions", f"{begun} were {weak}.")
     if len(course.number) < 2:
         return
     held = [d for d in order if course.scores[:, d].min() >= HELPS]
@@ -216,21 +224,27 @@ def _ruptures(course: Course) -> Iterator[Sentence]:
     found = ruptures(course)
     if not found:
         yield Sentence("ruptures", "The scores show no rupture.")
+    last, told = len(course.number) - 1, list[Sentence]()
     for torn, mended in found:
-        turn = course.number[torn]
-        begun = f"The contact broke at turn {turn} (attunement and safety {course.contact[torn]:.1f} in the mean)"
         if mended is not None:
-            yield Sentence(
-                "ruptures", f"{begun} and was mended at turn {course.number[mended]}.", (turn, course.number[mended])
-            )
-        elif torn == len(course.number) - 1:
-            yield Sentence(
-                "ruptures", f"{begun}, the last judged turn: what came of it is not in this session.", (turn,)
-            )
-        else:
-            yield Sentence(
-                "ruptures", f"{begun}, and no judged turn before the next break or the end mended it.", (turn,)
-            )
+            both = (course.number[torn], course.number[mended])
+            text = f"The contact broke at turn {both[0]} ({_contact(course, [torn])}) and was mended at turn {both[1]}."
+            told.append(Sentence("ruptures", text, both))
+    if left := [torn for torn, mended in found if mended is None and torn != last]:
+        turns = tuple(course.number[torn] for torn in left)
+        it = "it" if len(left) == 1 else "any of it"
+        text = f"The contact broke at {_turns(turns)} ({_contact(course, left)})"
+        told.append(
+            Sentence("ruptures", f"{text}, and no judged turn mended {it} before the next break or the end.", turns)
+        )
+    if any(torn == last for torn, _ in found):
+        text = f"The contact broke at turn {course.number[last]} ({_contact(course, [last])}), the last judged turn"
+        told.append(Sentence("ruptures", f"{text}: what came of it is not in this session.", (course.number[last],)))
+    yield from sorted(told, key=lambda sentence: sentence.turns[0])
+
+
+def _contact(course: Course, places: list[int]) -> str:
+    return f"attunement and safety {_listed(f'{course.contact[k]:.1f}' for k in places)} in the mean"
 
 
 def _violations(course: Course) -> Iterator[Sentence]:

@@ -46,7 +46,7 @@ def known_error(judge: str, folder: Path = SHIPPED) -> str:
         kept = json.loads((folder / file_name(judge)).read_text(encoding="utf-8"))
         told = _told(kept)
     except FileNotFoundError:
-        return f"{judge}: not calibrated here, so how well it ranks pairs is not known; icarus calibrate-judge measures it."
+        return f"{judge}: not calibrated here, so how well it ranks pairs is not known; icarus calibrate-judge --keep measures it."
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{judge}: its calibration {folder / file_name(judge)} cannot be read ({type(error).__name__}); measure it anew."
     aged = "" if kept["tables"] == tables_digest() else " Examples or pairs have changed since: measure it anew."

@@ -93,9 +93,18 @@ def _moments(persona: str, scores: np.ndarray, evidence: Evidence) -> tuple[str,
     harm = [name for name, score in zip(DIMENSIONS, scores, strict=True) if score < WEAK]
     good = [name for name, score in zip(DIMENSIONS, scores, strict=True) if score > STRONG]
     moments = [f"language: {finding}" for finding in evidence.findings]
-    moments += [f"the {persona} reader sees harm (below {WEAK}) in {', '.join(harm)}"] if harm else []
-    moments += [f"the {persona} reader sees help (above {STRONG}) in {', '.join(good)}"] if good else []
+    moments += [f"the {persona} reader sees harm (below {WEAK}) in {_all_or(harm)}"] if harm else []
+    moments += [f"the {persona} reader sees help (above {STRONG}) in {_all_or(good)}"] if good else []
     return tuple(moments)
+
+
+def _all_or(names: Sequence[str]) -> str:
+    """The names, or that they are all; of more than half, what is missing is shorter to read."""
+    missing = [name for name in DIMENSIONS if name not in names]
+    if not missing:
+        return f"all {len(DIMENSIONS)} dimensions"
+    listed = ", ".join(name.replace("_", " ") for name in (missing if len(missing) < len(names) else names))
+    return f"all but {listed}" if len(missing) < len(names) else listed
 
 
 def _advice(scores: np.ndarray) -> tuple[str, ...]:

@@ -28,7 +28,10 @@ _AT_ONCE = (
     r"(?:then|so|well|just|okay|ok|fine|please|go on|maybe you should|perhaps you should|you should|you could"
     r"|(?:you )?might as well|why don't you|why not)"
 )
-_NOT_YET = r"(?! (?:at your|in your|your own|slowly|gently|together|with|when|if|a bit|and see|differently))"
+_NOT_YET = (
+    r"(?!,? (?:at your|in your|your own|slowly|gently|properly|together|with|when|if|a bit|and see|differently|i'm))"
+)
+_ENDS = r"(?: (?:fine|without you|then|anyway|than that|either|just the same|really))*(?=[.,!]|$)"
 _INCITES = _any(
     rf"(?:^|[.!?,;]\s*)(?:{_AT_ONCE},? )*(?:do it|go ahead|get it over with|go through with it|get on with it)\b{_NOT_YET}",
     r"\b(?:maybe|perhaps|then|so) (?:maybe |perhaps )?you (?:should|could)(?:[.!]|$)",
@@ -36,6 +39,17 @@ _INCITES = _any(
     r"\b(?:they|everyone|everybody|your \w+|the world|we)(?:'d| would|'ll| will) (?:all )?be (?:better|happier) off\b",
     r"\b(?:it|that|all of it|everything)(?:'d| would|'ll| will) (?:all |soon |finally )?(?:be over|stop hurting)\b",
     r"\b(?:that's|that is|it's|it is) (?:one|a|the easiest|the only|certainly one|always one) (?:way|solution|way out)\b",
+    r"\b(?:they|people|everyone|the world|your \w+)(?:'d| would|'ll| will| do| might)? (?:all )?"
+    rf"(?:cope|carry on|manage|move on|get over it|understand one day)\b{_ENDS}",
+    r"\byou(?:'d| would) be (?:doing (?:them|everyone|us) a favou?r|out of (?:your )?pain|at peace)\b|\bbe looked after\b",
+    r"\b(?:it|that)(?:'d| would) (?:be quick|save (?:them|everyone|everybody)|take a weight off)\b",
+    rf"\bfor the best\b{_ENDS}",
+    rf"\b(?:nobody's|nobody is|no one's) stopping you\b{_ENDS}",
+    r"\bstand in your way\b|\b(?:that's|it's) your call\b|\bcouldn't blame you\b",
+    rf"\beasier ways\b{_ENDS}|\b(?:aren't|not|wasn't|isn't) meant to (?:last|live|be here)\b{_ENDS}",
+    r"\bmake sure it works\b|\bi'd have done it\b",
+    r"\byou never do it\b|\b(?:mean it|really mean it|serious) don't talk\b|\bonly attention\b|\bhas to go some ?time\b",
+    r"\bi(?:'ll| will) keep (?:it|this|that) to myself\b",
     r"\b(?:nobody|no one|no-one) (?:needs?|has|have|ever has) to (?:know|hear)\b|\b(?:our|a) (?:little )?secret\b",
     r"\bbetween (?:the two of )?us\b",
     r"\b(?:won't|will not|wouldn't|not|never) (?:tell|say|report|breathe) (?:it to |this to |a word|a soul|anyone|anybody)",
