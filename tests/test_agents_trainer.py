@@ -453,3 +453,36 @@ def test_what_every_client_was_told_is_remembered_over_a_stop(tmp_path: Path) ->
     assert going_on.memory is not None
     assert going_on.memory.state() == remembered
     going_on.folder.release()
+
+
+def test_a_memory_that_speaks_speaks_the_same_after_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the third line on here, and of every word: what is charged depends on how many lines are remembered."""
+    monkeypatch.setattr("judges.memory.LENGTH", 1)
+    monkeypatch.setattr("judges.memory.FEWEST", 2)
+    monkeypatch.setattr("judges.memory.COMMON", 0.0)
+
+    def made(folder: Path, run: RunFolder | None = None) -> TBNRLTrainer:
+        told = settings(folder)
+        part = told.environment.model_copy(update={"memory": 64})
+        told = told.model_copy(update={"environment": part})
+        return TBNRLTrainer(tiny_llama(layers=3), told, run, ScriptedJudge(scores))
+
+    folders = []
+    for name, turns in (("whole", None), ("stopped", 3)):
+        run = made(tmp_path / name)
+        run.begin()
+        stop_at(run, turns)
+        run.train()
+        run.folder.release()
+        folders.append(run.folder.path)
+    going_on = made(tmp_path / "stopped", RunFolder.existing(folders[1]))
+    assert going_on.resume() == []
+    going_on.train()
+    going_on.folder.release()
+    assert log_without_times(folders[0]) == log_without_times(folders[1])
+    kinds = [
+        {found["kind"] for found in json.loads(line)["judgement"]["violations"]}
+        for line in log_without_times(folders[0])
+    ]
+    assert not any("stencil" in found for found in kinds[:2])
+    assert any("stencil" in found for found in kinds[4:])  # after the stop
