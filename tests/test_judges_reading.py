@@ -220,6 +220,7 @@ def test_what_is_meant_keeps_its_score_and_what_is_not_keeps_nothing() -> None:
     np.testing.assert_allclose(half.scores, (8.0 + NOTHING) / 2)
     np.testing.assert_allclose(surely_not.scores, NOTHING)
     assert "50% of its points" in half.kind.narrative
+    assert "50% of its points" in half.harsh.critical_moments[0]
     assert "points" not in sure.kind.narrative
     np.testing.assert_allclose(half.gap, 0.25)  # the scripted half point, halved as well
 

@@ -90,4 +90,10 @@ def _view(view: Assessment, kept: float) -> Assessment:
     if kept >= 1.0:
         return view
     told = f"Read after this client's words and after others', it says little to this client: {kept:.0%} of its points are left."
-    return replace(view, scores=held_against(view.scores, kept), narrative=f"{view.narrative} {told}".strip())
+    moment = f"read, it says little to this client: {kept:.0%} of its points are left"
+    return replace(
+        view,
+        scores=held_against(view.scores, kept),
+        narrative=f"{view.narrative} {told}".strip(),
+        critical_moments=(moment, *view.critical_moments),
+    )
