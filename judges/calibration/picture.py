@@ -27,7 +27,7 @@ NAMES = [name.replace("_", " ") for name in DIMENSIONS]
 def write_picture(path: Path, found: Sequence[Calibration]) -> None:
     """A PNG of four panels; the maps are of the first judge. The same bytes for the same calibrations."""
     data = io.BytesIO()
-    _figure(found).savefig(data, format="png", dpi=110, metadata={"Software": ""})
+    _figure(found).savefig(data, format="png", dpi=110, metadata={"Software": ""}, bbox_inches="tight")
     write_whole(path, data.getvalue())
 
 
