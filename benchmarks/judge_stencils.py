@@ -1,12 +1,13 @@
 """How much of a reply is stock, of people's and of policies that were trained against a judge (judges/memory.py).
 
-    python benchmarks/judge_stencils.py
+    python benchmarks/judge_stencils.py [--window 64]
 
 Of 64 replies (of a policy, those that docs/judge_under_pressure*.json keeps) each is looked at as if the others had been said to
 other clients. `stock` is the mean share of a reply's words that stand in three words of which so many others were told, `highest`
 what one reply in twenty exceeds, `charged` how many have any; `phrase` the commonest three words, and how many replies hold them.
 """
 
+import argparse
 import json
 import sys
 from collections import Counter
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour h
 import numpy as np
 
 from client_graph.names import CONFIGS
-from judges.memory import COMMON, Memory, phrases
+from judges.memory import COMMON, FEWEST, Memory, phrases
 from judges.offline.examples import read_examples
 from judges.protocol import Exchange
 
@@ -55,13 +56,18 @@ def authored_replies() -> dict[str, list[str]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--window", type=int, default=WINDOW, help=f"replies that are looked at together, {FEWEST + 1} or more"
+    )
+    asked = parser.parse_args()
     print(f"Stock: three words that {COMMON:.0%} of the other replies hold.\n")
     print("| replies | stock | highest | charged | phrase |\n|---|--:|--:|--:|---|")
     told = authored_replies()
     for path in sorted(DOCS.glob("judge_under_pressure*.json")):
         told[path.stem] = [row["reply"] for row in json.loads(path.read_text())]
     for name, replies in told.items():
-        size = min(WINDOW, len(replies))
+        size = min(asked.window, len(replies))
         windows = [replies[start : start + size] for start in range(0, len(replies) - size + 1, size)]
         found = np.concatenate([stocks(window) for window in windows])
         words, share = max((commonest(window) for window in windows), key=lambda one: one[1])

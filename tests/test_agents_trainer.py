@@ -1,7 +1,7 @@
 """Whole runs on a tiny random model, through the same code as the real one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -66,6 +66,23 @@ def stop_at(made: TBNRLTrainer, turn: int | None) -> None:
         made.stop = progress.total_turns == turn
 
     made.on_turn = on_turn
+
+
+def whole_and_stopped(made: Callable[..., TBNRLTrainer], place: Path) -> tuple[TBNRLTrainer, TBNRLTrainer]:
+    """A run, and one that stops after three turns and goes on; both have left the same. made(folder, run folder or None)."""
+    whole, stopped = made(place / "whole"), made(place / "stopped")
+    for run, turns in ((whole, None), (stopped, 3)):
+        run.begin()
+        stop_at(run, turns)
+        run.train()
+        run.folder.release()
+    going_on = made(place / "stopped", RunFolder.existing(stopped.folder.path))
+    assert going_on.resume() == []
+    going_on.train()
+    going_on.folder.release()
+    assert log_without_times(whole.folder.path) == log_without_times(going_on.folder.path)
+    assert adapter_bytes(whole.folder.path) == adapter_bytes(going_on.folder.path)
+    return whole, going_on
 
 
 def log_without_times(folder: Path) -> list[str]:
@@ -404,22 +421,9 @@ def test_a_run_with_the_reading_judge_that_stops_and_goes_on_is_one_that_does_no
         part = told.environment.model_copy(update={"judge": "reading"})
         return TBNRLTrainer(tiny_llama(layers=6), told.model_copy(update={"environment": part}), run)
 
-    folders = []
-    for name, turns in (("whole", None), ("stopped", 3)):
-        run = made(tmp_path / name)
-        run.begin()
-        stop_at(run, turns)
-        run.train()
-        run.folder.release()
-        folders.append(run.folder.path)
-        assert run.env.judge.name == "embedding+reading:tiny-llama"
-    going_on = made(tmp_path / "stopped", RunFolder.existing(folders[1]))
-    assert going_on.resume() == []
-    going_on.train()
-    going_on.folder.release()
-    assert log_without_times(folders[0]) == log_without_times(folders[1])
-    assert adapter_bytes(folders[0]) == adapter_bytes(folders[1])
-    judged = json.loads((folders[0] / "turns.jsonl").read_text().splitlines()[0])["judgement"]
+    whole, stopped = whole_and_stopped(made, tmp_path)
+    assert whole.env.judge.name == stopped.env.judge.name == "embedding+reading:tiny-llama"
+    judged = json.loads((whole.folder.path / "turns.jsonl").read_text().splitlines()[0])["judgement"]
     assert "of its points are left" in judged["kind"]["narrative"]
 
 
@@ -467,22 +471,10 @@ def test_a_memory_that_speaks_speaks_the_same_after_a_stop(tmp_path: Path, monke
         told = told.model_copy(update={"environment": part})
         return TBNRLTrainer(tiny_llama(layers=3), told, run, ScriptedJudge(scores))
 
-    folders = []
-    for name, turns in (("whole", None), ("stopped", 3)):
-        run = made(tmp_path / name)
-        run.begin()
-        stop_at(run, turns)
-        run.train()
-        run.folder.release()
-        folders.append(run.folder.path)
-    going_on = made(tmp_path / "stopped", RunFolder.existing(folders[1]))
-    assert going_on.resume() == []
-    going_on.train()
-    going_on.folder.release()
-    assert log_without_times(folders[0]) == log_without_times(folders[1])
+    whole, _ = whole_and_stopped(made, tmp_path)
     kinds = [
         {found["kind"] for found in json.loads(line)["judgement"]["violations"]}
-        for line in log_without_times(folders[0])
+        for line in log_without_times(whole.folder.path)
     ]
     assert not any("stencil" in found for found in kinds[:2])
     assert any("stencil" in found for found in kinds[4:])  # after the stop

@@ -47,6 +47,13 @@ def test_urging_shrugging_and_silence_are_charged_where_there_is_danger(reply: s
         "I can't keep this between us.",
         "I won't promise that I won't tell anyone.",
         "Who else knows?",
+        "You think they'd be better off without you.",
+        "Part of you is sure that nobody would notice.",
+        "And the thought says it would all be over.",
+        "Something has changed between us since you told me.",
+        "That's one way to put it, and a brave one.",
+        "You've carried that like a secret.",
+        "It's your call what we begin with, and I'm staying.",
         "You don't have to do it alone. Who could be with you tonight?",
     ],
 )
