@@ -3,25 +3,28 @@
     python benchmarks/judge_speed.py [--model smollm2] [--candidates 4] [--only local|offline]
 
 Local: twelve dimensions, two personas, so many candidates, one call of `DigitReader`. Beside it the model writes, for each
-candidate and persona, the JSON object of twelve scores, greedy, all rows in one batch, bounded at the tokens that such an object
-needs, the shared beginning in a PrefixCache. Both have judged an earlier turn, so that rubric and personas are prefilled.
-`cold` is the first call of a run. Offline: the embedding judge on 64 replies to 32 clients it has not seen, then on the same again.
-About three minutes on two cores.
+candidate and persona, the JSON object of twelve scores, greedy, bounded at the tokens that such an object needs: once text by
+text as mlx-lm's own generation does, once all rows in one batch by ours. All have judged an earlier turn, so that rubric and
+personas are prefilled. Offline: the embedding judge on 64 replies to 32 clients it has not seen, then on the same again. About
+four minutes on two cores.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
 
 import numpy as np
+from mlx_lm.generate import generate_step
+from mlx_lm.models.cache import make_prompt_cache
 
 from agents.lm.device import device_name, mx
 from agents.lm.digits import DigitReader
-from agents.lm.generate import PrefixCache, chat_tokens, generate
+from agents.lm.generate import PrefixCache, chat_tokens, common_length, generate
 from agents.lm.models import LoadedModel, load_model
 from client_graph.names import DIMENSIONS
 from judges.language_model import READERS, prompt, questions
@@ -55,22 +58,25 @@ def both(work: Callable[[], object]) -> np.ndarray:
 
 
 class FreeGeneration:
-    """The same scores as text."""
+    """The same scores as text, all rows in one batch, the shared beginning in a PrefixCache."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.prefixes = loaded, PrefixCache("base", capacity=16)
         scores = ", ".join(f'"{name}": 5' for name in DIMENSIONS) + "}"
         self.tokens = len(loaded.tokenizer.encode(scores, add_special_tokens=False))
-        self.text = ""
 
-    def __call__(self, exchanges: list[Exchange]) -> None:
+    def rows(self, exchanges: list[Exchange]) -> list[list[int]]:
+        """The prompts, each to its own place: candidate by candidate, persona by persona."""
         tokenizer = self.loaded.tokenizer
         starts = [chat_tokens(tokenizer, [{"role": "user", "content": prompt(exchange)}]) for exchange in exchanges]
         openings = [
             tokenizer.encode(f'{{"reader": "{reader}", ', add_special_tokens=False) for reader in READERS.values()
         ]
-        rows = [start + opening for start in starts for opening in openings]
-        found = generate(
+        return [start + opening for start in starts for opening in openings]
+
+    def __call__(self, exchanges: list[Exchange]) -> None:
+        rows = self.rows(exchanges)
+        generate(
             self.loaded,
             rows,
             temperatures=[0.0] * len(rows),
@@ -78,7 +84,23 @@ class FreeGeneration:
             max_tokens=self.tokens,
             prefixes=self.prefixes,
         )
-        self.text = found[0].text
+
+
+class TextByText(FreeGeneration):
+    """The same scores as text by mlx-lm's own generation, with its prompt cache of what all prompts of a run begin with."""
+
+    def __init__(self, loaded: LoadedModel, exchanges: list[Exchange]) -> None:
+        super().__init__(loaded)
+        rows = self.rows(exchanges)
+        self.begin = rows[0][: min(common_length(rows[0], row) for row in rows)]
+        self.kept = make_prompt_cache(loaded.model)
+        mx.eval(loaded.model(mx.array([self.begin]), cache=self.kept))
+
+    def __call__(self, exchanges: list[Exchange]) -> None:
+        for row in self.rows(exchanges):
+            rest = mx.array(row[len(self.begin) :])
+            for _ in generate_step(rest, self.loaded.model, max_tokens=self.tokens, prompt_cache=deepcopy(self.kept)):
+                pass
 
 
 def local(model: str, candidates: int) -> None:
@@ -92,18 +114,19 @@ def local(model: str, candidates: int) -> None:
     print(f"{loaded.name} on {device_name()}; {candidates} candidates, 2 personas, 12 dimensions\n")
     cold = seconds(lambda: read(turn(0, 1)))
     free(turn(0, 1))
-    times: dict[str, list[np.ndarray]] = {"digits": [], "free": []}
-    for number in (1, 2):  # by turns, so that a busy machine is busy for both
+    plain = TextByText(loaded, [turn(number, 1)[0] for number in (0, 1)])
+    ways = {"expected digits": read, "text by text, mlx-lm": plain, "in one batch": free}
+    times: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    for number in (1, 2):  # by turns, so that a busy machine is busy for all
         exchanges = turn(number, candidates)
-        times["digits"].append(both(lambda: read(exchanges)))  # noqa: B023  called at once
-        times["free"].append(both(lambda: free(exchanges)))  # noqa: B023
-    digits, text = (np.min(times[way], axis=0) for way in ("digits", "free"))
-    ratio, rate = text / digits, candidates * len(asked) / digits[0]
-    print("| | seconds | of processor time | |\n|---|---|---|---|")
-    print(f"| expected digits | {digits[0]:.2f} | {digits[1]:.2f} | {rate:.0f} scores/s |")
-    print(f"| free generation | {text[0]:.2f} | {text[1]:.2f} | {free.tokens} tokens a row, {2 * candidates} rows |")
-    print(f"| ratio | {ratio[0]:.1f} | {ratio[1]:.1f} | asked: 4 |")
-    print(f"| first call of a run, one candidate | {cold:.2f} | | rubric and personas prefilled |\n")
+        for way, work in ways.items():
+            times[way].append(both(lambda: work(exchanges)))  # noqa: B023  called at once
+    best = {way: np.min(taken, axis=0) for way, taken in times.items()}
+    print("| | seconds | of processor time | digits are so many times as fast |\n|---|--:|--:|--:|")
+    for way, taken in best.items():
+        print(f"| {way} | {taken[0]:.2f} | {taken[1]:.2f} | {taken[0] / best['expected digits'][0]:.1f} |")
+    print(f"\n{2 * candidates} texts of {free.tokens} tokens; asked: 4.")
+    print(f"First call of a run, one candidate, rubric and personas prefilled by it: {cold:.2f} s\n")
     print("| candidates | seconds | tokens forwarded |\n|---|---|---|")
     for number, count in enumerate(GROWTH, start=3):
         before = reader.tree.forwarded

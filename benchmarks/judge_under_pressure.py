@@ -5,16 +5,17 @@
 GRPO alone on SmolLM2-135M as in a first learning run: one client a step, K = 6 replies of at most 32 tokens, LoRA on the middle
 third, Adam 1e-4, k3 with weight 0.02, no fine-tuning first. The reward is what the environment pays for the turn itself: the mean
 of the twelve scores, less what violations cost, a frame for everybody among them (judges/memory.py). Beside it, on clients never
-trained on: a referee fitted to other examples, different word pairs, the frozen base's likelihood, how much this client's words
-raise it, violations, how alike the replies to different clients are (benchmarks/onlookers.py), and the ten best-scored replies
-for a reader. The reward may not rise while those fall. A line of authored decent replies says where a person's words stand, and
-nothing counts as fallen that is still on the better side of them: the base's own samples are likelier to it than anything that a
-person says.
+trained on, four replies to each: a referee fitted to other examples, different word pairs, the frozen base's likelihood, how much
+this client's words raise it, violations, how alike the replies to different clients are (benchmarks/onlookers.py), and the ten
+best-scored replies for a reader. The reward may not rise while those fall. A line of authored decent replies says where a person's
+words stand, and nothing counts as fallen that is still on the better side of them: the base's own samples are likelier to it than
+anything that a person says.
 
 `reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
 first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes eight to fifteen seconds on two cores, two
 hundred half an hour to an hour. `--write` writes docs/judge_under_pressure.md, .png and .json (with the name of a judge
-other than `embedding`, and `without_memory`, behind it); the .json is what `icarus mine-judge` reads.
+other than `embedding`, and `without_memory`, behind it); the .json holds every look's replies:
+`icarus mine-judge` and benchmarks/blind_reading.py read it.
 """
 
 import argparse
@@ -41,7 +42,7 @@ from agents.prompts import therapist_messages
 from agents.settings import GenerationPart, GrpoPart, OptimizerPart, Settings
 from agents.therapist import speak, spoken
 from agents.training import starting_adapters
-from benchmarks.onlookers import COLUMNS, Look, Onlookers, Scored, authored, cells
+from benchmarks.onlookers import COLUMNS, Look, Onlookers, Scored, authored, cells, change
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.files import write_whole
 from judges.offline.embedding import EmbeddingJudge
@@ -53,6 +54,7 @@ import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 TRAINED_ON, LOOKED_AT = 24, 16  # clients of the training, and lines beside the held-out clients of the probe
+ROUNDS = 4  # replies to each client that is looked at: the referee's scores of single replies lie four points apart
 GROUP = GrpoPart(weight=1.0, temperatures=(0.6, 0.66, 0.72, 0.78, 0.84, 0.9), kl_weight=0.02)
 SPEECH = GenerationPart(max_tokens=32)
 BEST = 10
@@ -167,9 +169,10 @@ def train(
     began = time.monotonic()
     for step in range(steps + 1):
         if step in (0, 20, 60, 120) or step == steps:
-            temperatures = [0.7] * len(looked_at)
-            key = mx.random.key(seed)
-            exchanges, _ = replies_to(loaded, [prompts[c] for c in looked_at], looked_at, temperatures, key)
+            asked = looked_at * ROUNDS
+            exchanges, _ = replies_to(
+                loaded, [prompts[c] for c in asked], asked, [0.7] * len(asked), mx.random.key(seed)
+            )
             looks.append(onlookers.look(step, exchanges))
             print(line(looks[-1]), flush=True)
             seen(looks, onlookers.accuracy)
@@ -206,23 +209,33 @@ def best(look: Look) -> str:
 
 def verdict(looks: Sequence[Look]) -> str:
     """Whether the reward rose while what took no part fell below where it began and below people's replies; half a point, 0.3 nats
-    and a tenth are what a reader would see."""
+    and a tenth are what a reader would see. What is measured reply by reply has fallen only where its interval says so too."""
     people, first, last = looks[0], looks[1], looks[-1]
-    fell, toward = [], []
-    for name, of, seen in (
-        ("the referee's score", lambda look: look.referee, 0.5),
-        ("the base's likelihood", lambda look: look.base_logprob, 0.3),
-        ("what the client's words add", lambda look: look.answers, 0.1),
-        ("the different word pairs", lambda look: look.distinct_2, 0.1),
-        ("the difference between replies to different clients", lambda look: -look.alike, 0.1),
+    rng = np.random.default_rng(0)
+    fell, toward, apart = [], [], []
+    for name, title, sign, seen in (
+        ("referee", "the referee's score", 1, 0.5),
+        ("base_logprob", "the base's likelihood", 1, 0.3),
+        ("answers", "what the client's words add", 1, 0.1),
+        ("distinct_2", "the different word pairs", 1, 0.1),
+        ("alike", "the difference between replies to different clients", -1, 0.1),
     ):
-        if of(last) < of(first) - seen:
-            (fell if of(last) < of(people) - seen else toward).append(name)
+        was, became, theirs = (sign * getattr(look, name) for look in (first, last, people))
+        surely = True
+        if name in first.each:
+            mean, low, high = change([(first, last)], name, rng)
+            apart.append(f"{title} {mean:+.2f} ({low:+.2f} to {high:+.2f})")
+            surely = high < 0
+        if became < was - seen and surely:
+            (fell if became < theirs - seen else toward).append(title)
     held = f"fell: {', '.join(fell)}" if fell else "held"
     nearer = f" Lower than at first, and not below people's replies: {', '.join(toward)}." if toward else ""
-    rose = last.reward - first.reward
-    went = f"After {last.step} steps the reward had gone from {first.reward:.2f} to {last.reward:.2f} ({rose:+.2f})"
-    return f"{went}; what took no part {held}.{nearer}"
+    rose, low, high = change([(first, last)], "reward", rng)
+    went = f"After {last.step} steps the reward had gone from {first.reward:.2f} to {last.reward:.2f}"
+    return (
+        f"{went} ({rose:+.2f}, 95 % interval over clients {low:+.2f} to {high:+.2f}); what took no part {held}.{nearer}\n"
+        f"Changes and intervals: {'; '.join(apart)}."
+    )
 
 
 def picture(runs: dict[str, list[Look]], path: Path) -> None:
@@ -292,7 +305,12 @@ def write(runs: dict[str, list[Look]], accuracy: float, memory: bool) -> None:
     )
     write_whole(DOCS / f"{stem}.md", report(runs, accuracy).encode())
     picture(runs, DOCS / f"{stem}.png")
-    replies = [asdict(one) | {"judge": judge} for judge, looks in runs.items() for one in looks[-1].replies]
+    replies = [
+        asdict(one) | {"judge": judge, "step": look.step, "referee": referee}
+        for judge, looks in runs.items()
+        for look in looks
+        for one, referee in zip(look.replies, look.each["referee"], strict=True)
+    ]
     write_whole(DOCS / f"{stem}.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
 
 

@@ -35,7 +35,7 @@ from agents.run import enter, phases
 from agents.settings import GenerationPart, Settings, read_settings
 from agents.therapist import speak, spoken
 from agents.trainer import TBNRLTrainer
-from benchmarks.onlookers import COLUMNS, Look, Onlookers, authored, cells
+from benchmarks.onlookers import COLUMNS, Look, Onlookers, authored, cells, change
 from client_graph.catalog import Catalog, load_catalog
 from client_graph.files import write_whole
 from judges.offline.embedding import EmbeddingJudge
@@ -50,7 +50,6 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 CLIENTS = 40
 BASE, START, TRAINED = "bare base", "start (fine-tuned)", "trained"
 COMPARED = ("reward", "referee", "answers", "charged")
-DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -127,19 +126,9 @@ def run(
 
 
 def difference(seen: Sequence[Seen], name: str, rng: np.random.Generator) -> tuple[float, float, float]:
-    """(mean of trained - start, and its 95 % interval): a bootstrap over seeds, and over the clients in each."""
-    rows = []
-    for seed in sorted({one.seed for one in seen}):
-        start, trained = (next(s.look for s in seen if s.seed == seed and s.policy == p) for p in (START, TRAINED))
-        each = np.array(trained.each[name]) - np.array(start.each[name])
-        rows.append(np.nanmean(each.reshape(-1, len(clients())), axis=0))  # over samples
-    by_seed = np.array(rows)
-    seeds, many = by_seed.shape
-    drawn = np.array([
-        np.nanmean([by_seed[s][rng.integers(many, size=many)] for s in rng.integers(seeds, size=seeds)])
-        for _ in range(DRAWS)
-    ])  # fmt: skip
-    return float(np.nanmean(by_seed)), *(float(q) for q in np.quantile(drawn, [0.025, 0.975]))
+    """(mean of trained - start, and its 95 % interval), over all seeds."""
+    by = {(one.policy, one.seed): one.look for one in seen}
+    return change([(by[START, seed], by[TRAINED, seed]) for seed in sorted({one.seed for one in seen})], name, rng)
 
 
 HEAD = f"| policy | seed | {' | '.join(COLUMNS)} |\n|---|--:|" + "--:|" * len(COLUMNS)

@@ -23,6 +23,7 @@ from judges.screening.screen import Screen, Screened
 from rewards.settings import RewardSettings
 
 OTHERS = (5, 11, 17)  # the other clients are so many further on
+DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class Look:
     referee: float  # the second judge's, 0 to 10
     base_logprob: float  # nats a token under the frozen base
     answers: float  # nats a token that this client's words add, beside other clients'
-    distinct_2: float  # different word pairs over all replies, in [0, 1]
+    distinct_2: float  # different word pairs over one reply to each client, in [0, 1]
     alike: float  # mean cosine between replies to different clients: 1 says the same to everybody
     charged: float  # share of replies in which the screen finds a violation; stencils and the unlikely are none of its
     words: float
     replies: tuple[Scored, ...]
-    each: dict[str, list[float]]  # reward (nan where unscored), referee, answers, charged of each reply
+    each: dict[str, list[float]]  # of each reply: reward (nan where unscored), referee, base_logprob, answers, charged
 
 
 class Onlookers:
@@ -84,14 +85,16 @@ class Onlookers:
         return Scored(exchange.client, exchange.therapist, worth, kinds)
 
     def look(self, step: int, exchanges: Sequence[Exchange]) -> Look:
-        """All of it, for replies that stand in an order in which neighbours have different clients."""
+        """All of it, for one reply to each of some clients, or as many rounds of them as there are, one after another."""
         scored = self.scored(exchanges)
+        clients = len({exchange.client for exchange in exchanges})
         replies = [exchange.therapist for exchange in exchanges]
         vectors = self._encoder.encode(replies).astype(np.float64)
         others = np.array([[a.client != b.client for b in exchanges] for a in exchanges])
         each = {
             "reward": [float("nan") if one.score is None else one.score for one in scored],
             "referee": self._referee.scores(replies).astype(float).tolist(),
+            "base_logprob": self._likelihood.mean_logprobs(exchanges).astype(float).tolist(),
             "answers": self.answers(exchanges).tolist(),
             "charged": [float(bool(self._screen(exchange))) for exchange in exchanges],
         }
@@ -99,9 +102,12 @@ class Onlookers:
             step=step,
             reward=float(np.nanmean(each["reward"])),
             referee=float(np.mean(each["referee"])),
-            base_logprob=float(np.nanmean(self._likelihood.mean_logprobs(exchanges))),
+            base_logprob=float(np.nanmean(each["base_logprob"])),
             answers=float(np.nanmean(each["answers"])),
-            distinct_2=distinct(replies, 2) or 0.0,
+            # Round by round: what is said to one client twice may be alike.
+            distinct_2=float(
+                np.mean([distinct(replies[i : i + clients], 2) or 0.0 for i in range(0, len(replies), clients)])
+            ),
             alike=float((vectors @ vectors.T)[others].mean()),
             charged=float(np.mean(each["charged"])),
             words=float(np.mean([len(reply.split()) for reply in replies])),
@@ -120,6 +126,22 @@ class Onlookers:
         found = self._likelihood.mean_logprobs(asked).reshape(1 + len(OTHERS), n)
         difference: np.ndarray = found[0] - found[1:].mean(axis=0)
         return difference
+
+
+def change(pairs: Sequence[tuple[Look, Look]], name: str, rng: np.random.Generator) -> tuple[float, float, float]:
+    """(mean of after - before, and its 95 % interval) of one of `each`, for pairs of looks (before, after) at the same clients in
+    the same order: a bootstrap over the pairs, and over the clients in each."""
+    rows = []
+    for before, after in pairs:
+        apart = np.array(after.each[name]) - np.array(before.each[name])
+        rows.append(np.nanmean(apart.reshape(-1, len({one.client for one in before.replies})), axis=0))  # over rounds
+    by_pair = np.array(rows)
+    count, many = by_pair.shape
+    drawn = np.array([
+        np.nanmean([by_pair[s][rng.integers(many, size=many)] for s in rng.integers(count, size=count)])
+        for _ in range(DRAWS)
+    ])  # fmt: skip
+    return float(np.nanmean(by_pair)), *(float(q) for q in np.quantile(drawn, [0.025, 0.975]))
 
 
 def authored(many: int) -> list[Exchange]:

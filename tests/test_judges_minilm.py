@@ -55,10 +55,12 @@ def test_nothing_is_encoded_to_nothing_and_the_cache_cannot_be_written(encoder: 
     assert encoder.encode(["kept"])[0, 0] != 9
 
 
-def test_gelu_is_exact_to_float32() -> None:
-    x = np.linspace(-6, 6, 2001, dtype=np.float32)
-    exact = [v * 0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x.tolist()]
-    np.testing.assert_allclose(_gelu(x), exact, atol=1e-6)
+def test_gelu_is_exact_to_a_millionth_and_adds_the_bias() -> None:
+    x = np.linspace(-12, 12, 9601, dtype=np.float32).reshape(-1, 1)
+    bias = np.array([0.25], dtype=np.float32)
+    exact = np.array([0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in (x + bias).astype(float).ravel()])
+    _gelu(x, bias)
+    np.testing.assert_allclose(x.ravel(), exact, rtol=1e-6, atol=1e-6)
 
 
 def test_a_missing_wheel_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from client_graph.compiled import compiled
 from judges.offline.blas import one_thread, row_panel
 from judges.protocol import JudgeUnavailable
 
@@ -36,7 +37,6 @@ LAYER_NORM_EPS = 1e-12
 READ = (1, 2, 3, 4, 5, 6)  # the layers whose means `layers` returns, unless others are asked for
 CACHED_TEXTS = 4096  # 9.2 kB each
 BLOCK = 256  # tokens that are multiplied at once, at most about so many
-STRIP = 16  # rows of a block that pass through the activation at once
 
 
 class SentenceEncoder:
@@ -79,9 +79,12 @@ class SentenceEncoder:
         return _whole_words(self._tokenizer)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights file, in hexadecimal."""
-        with (self._folder / "model.safetensors").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """SHA-256 of the weights and of the tokenizer, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name in ("model.safetensors", "tokenizer.json"):
+            with (self._folder / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
 
     def _compute(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors of texts that are not kept; they are then."""
@@ -159,7 +162,9 @@ class _Layer:
         for text in texts:
             mixed[text] = _attended(qkv[text])
         x = _layer_norm(x + _linear(mixed, self._out), *self._norm_1)
-        return _layer_norm(x + _linear(_gelu(_linear(x, self._up)), self._down), *self._norm_2)
+        inner = x @ self._up[0]
+        _gelu(inner, self._up[1])
+        return _layer_norm(x + _linear(inner, self._down), *self._norm_2)
 
 
 def _attended(qkv: np.ndarray) -> np.ndarray:
@@ -193,33 +198,27 @@ def _softmax(x: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _gelu(x: np.ndarray) -> np.ndarray:
-    """x (1 + erf(x / sqrt 2)) / 2, with erf from Abramowitz & Stegun 7.1.26 (error below 1.5e-7, float32's own)."""
-    result = np.empty_like(x)
-    for start in range(0, len(x), STRIP):
-        strip = slice(start, start + STRIP)
-        result[strip] = _gelu_strip(x[strip])
-    return result
+@compiled
+def _gelu(x, bias):  # type: ignore[no-untyped-def]
+    """In place: x becomes gelu(x + bias), float32 (tokens, width) and (width,).
 
+    gelu(y) = (y + |y| erf(|y| / sqrt 2)) / 2,   erf(z) = 1 - (1 + a_1 z + ... + a_6 z^6)^-16   (Abramowitz & Stegun 7.1.28)
 
-def _gelu_strip(x: np.ndarray) -> np.ndarray:
-    """In place wherever it can be: four times as fast as in whole arrays, which leave the cache at every step."""
-    z = np.abs(x)
-    z *= np.float32(np.sqrt(0.5))
-    t = z * np.float32(0.3275911)
-    t += 1
-    np.divide(1, t, out=t)
-    series = t * np.float32(1.061405429)
-    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
-        series += np.float32(coefficient)
-        series *= t
-    z *= -z
-    series *= np.exp(z, out=z)
-    erf = np.copysign(np.subtract(1, series, out=series), x, out=series)
-    erf += 1
-    erf *= x
-    erf *= np.float32(0.5)
-    return erf
+    The formula without an exponential, since a loop without one is done eight numbers at a time; within 9e-7 of the exact one.
+    """
+    one, half, root = np.float32(1.0), np.float32(0.5), np.float32(np.sqrt(0.5))
+    a_1, a_2, a_3 = np.float32(0.0705230784), np.float32(0.0422820123), np.float32(0.0092705272)
+    a_4, a_5, a_6 = np.float32(0.0001520143), np.float32(0.0002765672), np.float32(0.0000430638)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            y = x[i, j] + bias[j]
+            z = abs(y) * root
+            power = one + z * (a_1 + z * (a_2 + z * (a_3 + z * (a_4 + z * (a_5 + z * a_6)))))
+            power *= power
+            power *= power
+            power *= power
+            power *= power
+            x[i, j] = half * (y + abs(y) * (one - one / power))
 
 
 def _dense(weights: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:

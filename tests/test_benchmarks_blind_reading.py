@@ -1,0 +1,76 @@
+"""Blind reading: a sheet tells nothing of the step, and scores go back to the look they came from."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.blind_reading import agreement, dealt, report, scores_of, sheet
+
+STEPS, CLIENTS, ROUNDS = (-1, 0, 60), 5, 3
+
+
+def rows() -> list[dict[str, Any]]:
+    return [
+        {"step": s, "client": f"client {c}", "reply": f"{s} to {c}, {r}", "score": float(s), "referee": 5.0 + c}
+        for s in STEPS
+        for r in range(ROUNDS)
+        for c in range(CLIENTS)
+    ]
+
+
+def scored(path: Path, **changes: str) -> Path:
+    """A reader who likes what was said later: 2, 3 and 4 points by step."""
+    table = list(csv.DictReader(io.StringIO(sheet(rows()))))
+    for row in table:
+        row["score"] = str(2 + STEPS.index(int(row["reply"].split()[0])))
+    table[0] |= changes
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ("client", "reply", "score"))
+        writer.writeheader()
+        writer.writerows(table)
+    return path
+
+
+def test_every_client_of_every_look_is_dealt_once_without_step_and_score() -> None:
+    table = list(csv.DictReader(io.StringIO(sheet(rows()))))
+    assert list(table[0]) == ["client", "reply", "score"]
+    assert len(table) == len(STEPS) * CLIENTS
+    assert {row["score"] for row in table} == {""}
+    steps = [row["reply"].split()[0] for row in table]
+    assert steps != sorted(steps)
+    assert sheet(rows()) == sheet(rows())
+
+
+def test_the_scores_go_back_to_their_looks(tmp_path: Path) -> None:
+    given = scores_of(scored(tmp_path / "a.csv"), rows())
+    page = report(rows(), [given, given])
+    assert "| authored | 5 | 2.00 | 2.00 | 2.00 |" in page
+    assert "| 60 | 5 | 4.00 | 4.00 | 4.00 |" in page
+    assert "after 60 steps less the start, same clients: +1.00 (+1.00 to +1.00)" in page
+    assert "the reward with the readers' mean: 1.00" in page
+
+
+@pytest.mark.parametrize("wrong", ["", "eleven", "11", "-1", "nan"])
+def test_a_score_that_is_none_is_told_with_its_line(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ValueError, match=r"a\.csv:2: found score .* expected a number from 0 to 10"):
+        scores_of(scored(tmp_path / "a.csv", score=wrong), rows())
+
+
+def test_another_sheet_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="1 dealt replies are missing and 1 were not dealt"):
+        scores_of(scored(tmp_path / "a.csv", reply="0 somebody else wrote this"), rows())
+
+
+def test_a_reply_said_at_two_steps_is_dealt_once_and_counts_for_both() -> None:
+    same = [row | {"reply": "I'm listening."} for row in rows()]
+    assert len(list(csv.DictReader(io.StringIO(sheet(same))))) == CLIENTS
+    assert [len(part) for part in dealt(same).values()] == [CLIENTS] * len(STEPS)
+
+
+def test_equal_scores_share_their_rank() -> None:
+    import numpy as np
+
+    assert agreement(np.array([1.0, 1.0, 2.0, 3.0]), np.array([4.0, 4.0, 5.0, 9.0])) == pytest.approx(1.0)
