@@ -75,11 +75,12 @@ def heading(planned: "RunPlan") -> list[str]:
     where = "on a CPU, float32" if planned.cpu else "in its own format, as on a GPU"
     base = ", ".join(f"{part} {size / GB:.2f}" for part, size in shapes.base.items() if size >= 0.005 * GB)
     judge = f"; the judge's prompt {lengths.judge:,}" if lengths.judge else ""
+    again = "; gradients checkpointed" if planned.plan.checkpoint else ""
     return [
         f"{planned.model}: {shapes.parameters / 1e9:.3f} B parameters {where} (shapes: {planned.source})",
         f"base weights in GB: {base}",
         f"adapters on layers {_ranges(layers)} of {len(shapes.layers)}, ranks {lora.attention_rank} and {lora.mlp_rank}: "
-        f"{shapes.adapter / 4e6:,.1f} M parameters",
+        f"{shapes.adapter / 4e6:,.1f} M parameters{again}",
         f"turn {planned.turn}: the prompt {lengths.prompt:,} tokens, after feedback {lengths.correction:,}, "
         f"{lengths.rows} candidates of {lengths.reply}{judge}",
     ]

@@ -65,7 +65,9 @@ def plan_run(
     lora = settings.lora if settings.model.adapter is None else adapter_settings(settings.model.adapter)
     turn = turn or settings.environment.max_turns
     lengths = lengths_of(settings, load_catalog(settings.environment.catalog), turn, prompt_tokens)
-    return RunPlan(settings.model.name, source, lora, turn, cpu, plan_memory(config, lora, lengths, cpu=cpu))
+    again = settings.optimizer.checkpoint_gradients
+    plan = plan_memory(config, lora, lengths, cpu=cpu, checkpoint=again)
+    return RunPlan(settings.model.name, source, lora, turn, cpu, plan)
 
 
 def lengths_of(settings: Settings, catalog: Catalog, turn: int, prompt_tokens: int | None = None) -> Lengths:
@@ -123,6 +125,8 @@ def changes(settings: Settings, planned: RunPlan, memory: int | None = None) -> 
 def _smaller(settings: Settings) -> Iterator[tuple[str, Settings]]:
     """One setting changed at a time."""
     lora, told, grpo = settings.lora, settings.generation, settings.grpo
+    if not settings.optimizer.checkpoint_gradients:
+        yield "optimizer.checkpoint_gradients = true", _with(settings, "optimizer", checkpoint_gradients=True)
     if settings.model.adapter is None:
         if lora.layers != "latter-third":
             yield 'lora.layers = "latter-third"', _with(settings, "lora", layers="latter-third")
@@ -146,7 +150,7 @@ def _peak(settings: Settings, like: RunPlan) -> int:
     if settings.model.name != like.model or settings.lora != like.lora:
         return plan_run(settings, turn=like.turn, cpu=like.cpu).plan.peak.total
     lengths = lengths_of(settings, load_catalog(settings.environment.catalog), like.turn)
-    return plan_shapes(like.plan.shapes, lengths).peak.total
+    return plan_shapes(like.plan.shapes, lengths, settings.optimizer.checkpoint_gradients).peak.total
 
 
 def _fewer_turns(settings: Settings, planned: RunPlan, memory: int | None) -> Change | None:
@@ -158,7 +162,8 @@ def _fewer_turns(settings: Settings, planned: RunPlan, memory: int | None) -> Ch
 
     def needed(turns: int) -> int:
         fewer = _with(settings, "generation", remembered_turns=turns)
-        return plan_shapes(planned.plan.shapes, lengths_of(fewer, catalog, planned.turn)).peak.total
+        lengths = lengths_of(fewer, catalog, planned.turn)
+        return plan_shapes(planned.plan.shapes, lengths, planned.plan.checkpoint).peak.total
 
     tried = range(now - 1, -1, -1) if memory is not None else [now // 2]
     turns = next((n for n in tried if memory is None or needed(n) <= memory), 0)

@@ -4,8 +4,8 @@
     python benchmarks/plan.py --write docs/memory.md    # and write both into the document
     python benchmarks/plan.py --plans-only --write docs/memory.md
 
-Measured are the quickstart's own shapes on SmolLM2 (float32, as a CPU has it), and the same with a long prompt: a reply and
-candidates of full length, one RLAIF and one GRPO step, with the turn kept to take back, each beside the planned moment. Active and
+Measured are the quickstart's own shapes on SmolLM2 (float32, as a CPU has it), the same with a long prompt, and that with
+checkpointed gradients: a reply and candidates of full length, one RLAIF and one GRPO step, with the turn kept to take back, each beside the planned moment. Active and
 peak bytes are MLX's own count; what the process holds beside them (Python, MKL, the offline judge) is the last row.
 """
 
@@ -72,11 +72,13 @@ def tokens(count: int, seed: int, vocabulary: int) -> list[int]:
     return np.random.default_rng(seed).integers(0, vocabulary, count).tolist()
 
 
-def measured(settings: Settings, prompt_tokens: int | None = None) -> Table:
+def measured(settings: Settings, prompt_tokens: int | None = None, checkpoint: bool = False) -> Table:
     """Planned beside measured, on this machine; prompt_tokens as for `plan_run`."""
+    optimizer = settings.optimizer.model_copy(update={"checkpoint_gradients": checkpoint})
+    settings = settings.model_copy(update={"optimizer": optimizer})
     planned = plan_run(settings, cpu=True, prompt_tokens=prompt_tokens).plan
     lengths = replace(planned.lengths, judge=0, kept=0)  # no judge asks the model here
-    planned = plan_shapes(planned.shapes, lengths)
+    planned = plan_shapes(planned.shapes, lengths, checkpoint)
     encoder = EmbeddingJudge()  # the process has it too
     loaded = replace(load_model(settings.model.name), tokenizer=Endless())
     base = nbytes(loaded.model.parameters())
@@ -138,7 +140,10 @@ def _beside(planned: Plan, rows: list[tuple[str, int, int]], loaded: LoadedModel
         f"{loaded.name} on {device_name()}: a prompt of {lengths.prompt} tokens, {lengths.correction} after feedback, "
         f"{lengths.rows} candidates of {lengths.reply}. Bytes; the last column is measured / planned."
     )
-    return Table(f"{lengths.prompt} tokens of prompt", ("", "planned", "measured", "ratio"), tuple(rows_of_text), note)
+    again = ", gradients checkpointed" if planned.checkpoint else ""
+    return Table(
+        f"{lengths.prompt} tokens of prompt{again}", ("", "planned", "measured", "ratio"), tuple(rows_of_text), note
+    )
 
 
 def plans() -> str:
@@ -189,7 +194,8 @@ def main() -> None:
     blocks = {}
     if not asked.plans_only:
         settings = read_settings(asked.config)
-        blocks["measured"] = "\n".join(measured(settings, prompt).markdown() for prompt in (None, LONG))
+        looks = (None, False), (LONG, False), (LONG, True)
+        blocks["measured"] = "\n".join(measured(settings, *look).markdown() for look in looks)
     if not asked.measured_only:
         blocks["plans"] = plans()
     for name, block in blocks.items():

@@ -13,6 +13,11 @@ peak is an estimate: docs/memory.md has it beside measurements.
     peak = states + Σ layers from the first adapted one + max(logits, 3 scores of the top layer, the top layer once more)
 
 The head's backward ends before a layer's begins, so only the larger of what they need for themselves counts.
+
+Where gradients are checkpointed (agents/lm/depth.py) a layer keeps what entered it and its keys and values, and makes the rest once
+more when its turn comes:
+
+    peak = states + Σ layers (n width + contexts kept) + the largest layer + max(logits, 3 scores, that layer once more)
 """
 
 from __future__ import annotations
@@ -71,15 +76,21 @@ def logit_bytes(shapes: Shapes, step: Step) -> int:
     return step.rows * step.longest * shapes.vocabulary * (3 * FLOAT + own)
 
 
-def activation_bytes(shapes: Shapes, step: Step) -> tuple[int, int]:
-    """(bytes of states and layers, bytes of what the head or the top layer needs beside them) at the peak of a step's backward.
+def activation_bytes(shapes: Shapes, step: Step, checkpoint: bool = False) -> tuple[int, int]:
+    """(bytes of states and layers, bytes of what the head or a layer needs beside them) at the peak of a step's backward.
 
     states: what entered the first adapted layer, once for all losses. Adapters and their gradients are not among them.
+    checkpoint: as in `response_logprobs`.
     """
-    layers = [layer_bytes(layer, step.load, shapes.item) for layer in shapes.layers[shapes.first :]]
-    states = step.load.tokens * shapes.width * shapes.item if shapes.first else 0
-    scores = SCORES_AT_ONCE * shapes.layers[-1].heads * step.load.scores * shapes.item
-    return states + sum(layers), max(logit_bytes(shapes, step), scores, layers[-1])
+    load, adapted = step.load, shapes.layers[shapes.first :]
+    layers = [layer_bytes(layer, load, shapes.item) for layer in adapted]
+    states = load.tokens * shapes.width * shapes.item if shapes.first else 0
+    scores = SCORES_AT_ONCE * shapes.layers[-1].heads * load.scores * shapes.item
+    if not checkpoint:
+        return states + sum(layers), max(logit_bytes(shapes, step), scores, layers[-1])
+    kept = [(load.tokens * shapes.width + load.contexts * layer.kept) * shapes.item for layer in adapted]
+    most = max(layers)
+    return states + sum(kept), most + max(logit_bytes(shapes, step), scores, most)
 
 
 def pass_bytes(shapes: Shapes, load: Load) -> int:

@@ -60,11 +60,12 @@ class Moment:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run needs, moment by moment, in a model of these shapes."""
+    """What a run needs, moment by moment, in a model of these shapes. checkpoint: gradients are checkpointed."""
 
     shapes: Shapes
     lengths: Lengths
     moments: tuple[Moment, ...]
+    checkpoint: bool = False
 
     @property
     def peak(self) -> Moment:
@@ -72,14 +73,16 @@ class Plan:
         return max(self.moments, key=lambda moment: moment.total)
 
 
-def plan_memory(config: Config, lora: LoraSettings, lengths: Lengths, *, cpu: bool = False) -> Plan:
+def plan_memory(
+    config: Config, lora: LoraSettings, lengths: Lengths, *, cpu: bool = False, checkpoint: bool = False
+) -> Plan:
     """The plan of a run with the model of this config.json. Raises what `blueprint.adapted` raises."""
-    return plan_shapes(shapes_of(adapted(config, lora, cpu=cpu)), lengths)
+    return plan_shapes(shapes_of(adapted(config, lora, cpu=cpu)), lengths, checkpoint)
 
 
-def plan_shapes(shapes: Shapes, lengths: Lengths) -> Plan:
+def plan_shapes(shapes: Shapes, lengths: Lengths, checkpoint: bool = False) -> Plan:
     """The same for shapes that are known: another turn of the same run."""
-    return Plan(shapes, lengths, moments(shapes, lengths))
+    return Plan(shapes, lengths, moments(shapes, lengths, checkpoint), checkpoint)
 
 
 def adam_bytes(shapes: Shapes) -> int:
@@ -87,7 +90,7 @@ def adam_bytes(shapes: Shapes) -> int:
     return 2 * shapes.adapter + COUNTERS
 
 
-def moments(shapes: Shapes, lengths: Lengths) -> tuple[Moment, ...]:
+def moments(shapes: Shapes, lengths: Lengths, checkpoint: bool = False) -> tuple[Moment, ...]:
     """What is held when. RLAIF learns from two responses, GRPO from `rows`; each may end in a stop token."""
     one, kept = shapes.adapter, trunk_bytes(shapes, lengths.judge + lengths.kept)
     held = {"base weights": sum(shapes.base.values()), "adapters": 2 * one, "Adam's moments": adam_bytes(shapes)}
@@ -98,7 +101,7 @@ def moments(shapes: Shapes, lengths: Lengths) -> tuple[Moment, ...]:
     if lengths.judge:
         found.append(Moment("judging", held | back | caches | _judging(shapes, lengths)))
     for name, rows, before in (("RLAIF step", 2, {}), ("GRPO step", lengths.rows, back)):
-        layers, head = activation_bytes(shapes, Step(lengths.prompt, rows, lengths.reply))
+        layers, head = activation_bytes(shapes, Step(lengths.prompt, rows, lengths.reply), checkpoint)
         passing = {"layers for backward": layers, "logits and gradients": head}
         found.append(Moment(name, held | before | caches | passing))
     return (*found, Moment("update", held | back | caches | {"gradients and update": 3 * one}))
