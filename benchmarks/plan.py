@@ -5,8 +5,9 @@
     python benchmarks/plan.py --plans-only --write docs/memory.md
 
 Measured are the quickstart's own shapes on SmolLM2 (float32, as a CPU has it), the same with a long prompt, and that with
-checkpointed gradients: a reply and candidates of full length, one RLAIF and one GRPO step, with the turn kept to take back, each beside the planned moment. Active and
-peak bytes are MLX's own count; what the process holds beside them (Python, MKL, the offline judge) is the last row.
+checkpointed gradients: a reply and candidates of full length, one RLAIF and one GRPO step, with the turn kept to take back, each
+beside the planned moment. Active and peak bytes are MLX's own count; what the process holds beside them (Python, MKL, the offline
+judge) is the last row.
 """
 
 import argparse
