@@ -3,12 +3,12 @@
     python benchmarks/judge_reading.py [--model smollm2] [--states FOLDER] [--keep]
 
 A frozen model reads the authored replies to every second client, the good ones also said to another client and turned into
-nonsense (judges/reading/nonsense.py). Beside it stands the embedding judge, as it is shipped (it has learned from these
-clients, but for authored replies, where its left-out predictions stand), and both together: gated by sense, without the cap
-for what could be said to anybody, which asks for more reading.
+nonsense (judges/reading/nonsense.py), and what a small model and its policies said (judges/reading/manner.py). Beside it stands
+the embedding judge, as it is shipped (it has learned from these clients, but for authored replies, where its left-out predictions
+stand), and both together: gated, without the cap for what could be said to anybody, which asks for more reading.
 
     ranked     share of pairs of replies to one client, two points apart in the authored mean, that are ranked rightly
-    chain, about, mixed, swapped, manner     share of (decent authored reply, such a row) in which the authored one scores higher
+    chain ... said     share of (decent authored reply, a row of this kind) in which the authored one scores higher
     decent     mean score of decent authored replies: what the doubt costs them
 
 `--states FOLDER` keeps there what was read, or takes it from there; `--keep` writes the fit to configs/judges/reading.
@@ -34,7 +34,7 @@ from judges.reading.fit import DECENT, SEED, Rows, fit, gates, held_against, rea
 from judges.reading.kept import SHIPPED, file_name, save_fit
 from judges.reading.nonsense import KINDS
 
-MADE = (*KINDS, "swapped", "manner")
+MADE = (*KINDS, "swapped", "manner", "said")
 
 
 def states_of(reader: BaseReader, rows: Rows, folder: Path | None) -> np.ndarray:
@@ -90,9 +90,10 @@ def main() -> None:
     print(f"| judge | ranked | {' | '.join(MADE)} | decent |\n|---|{'--:|' * (2 + len(MADE))}")
     means = examples.scores.mean(axis=1)
     judged, gate = 10 * sigmoid(embedded(embedding, rows)), gates(unseen, made.gate)
-    for name, scores in {"embedding": judged, "sense alone": unseen, "gated": held_against(judged, gate)}.items():
+    lines = {"s, against nonsense": unseen[:, 0], "t, against what models said": unseen[:, 1]}
+    for name, scores in {"embedding": judged, **lines, "gated": held_against(judged, gate)}.items():
         found = measures(rows, scores, means)
-        decent = "" if name == "sense alone" else f"{found[-1]:.2f}"
+        decent = "" if name in lines else f"{found[-1]:.2f}"
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in found[:-1])} | {decent} |")
     decent = gate[(rows.kinds == "own") & (means[rows.examples] >= DECENT)]
     print(

@@ -58,6 +58,7 @@ ROUNDS = 4  # replies to each client that is looked at: the referee's scores of 
 GROUP = GrpoPart(weight=1.0, temperatures=(0.6, 0.66, 0.72, 0.78, 0.84, 0.9), kl_weight=0.02)
 SPEECH = GenerationPart(max_tokens=32)
 BEST = 10
+LOOKS = (0, 60, 120)  # steps before which the policy is looked at, besides the last
 # A judge's own examples, so that the naive one needs no table: client, reply, score. As small as that run's was.
 NAIVE = (
     (
@@ -168,7 +169,7 @@ def train(
     print(line(looks[0]), flush=True)
     began = time.monotonic()
     for step in range(steps + 1):
-        if step in (0, 20, 60, 120) or step == steps:
+        if step in LOOKS or step == steps:
             asked = looked_at * ROUNDS
             exchanges, _ = replies_to(
                 loaded, [prompts[c] for c in asked], asked, [0.7] * len(asked), mx.random.key(seed)

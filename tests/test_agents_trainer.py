@@ -412,7 +412,9 @@ def test_a_run_with_the_reading_judge_that_stops_and_goes_on_is_one_that_does_no
 ) -> None:
     width = 2 * 32  # two layers of the tiny model
     line = np.random.default_rng(0).normal(size=width + 1)
-    fit = ReadingFit(np.zeros(width), np.ones(width), line, np.array([-3.0, 3.0]), np.array([5.0]))
+    fit = ReadingFit(
+        np.zeros(width), np.ones(width), np.stack([line, line]), np.tile([-3.0, 3.0], (2, 1)), np.array([5.0])
+    )
     monkeypatch.setattr("agents.judge.EmbeddingJudge", ScriptedEmbedding)
     monkeypatch.setattr("agents.judge.cached_reading", lambda reader, examples: fit)
 

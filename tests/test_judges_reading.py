@@ -27,6 +27,7 @@ from judges.reading.fit import (
 )
 from judges.reading.judge import OTHERS, WithReading
 from judges.reading.kept import cached_reading
+from judges.reading.manner import MannerRow
 from judges.scripted import ScriptedJudge
 
 WIDTH = 12
@@ -70,11 +71,33 @@ class Seeing:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def light_penalty() -> Iterator[None]:
-    """A hundredth of the rows bear a hundredth of the penalty."""
+def small() -> Iterator[None]:
+    """A hundredth of the rows bear a hundredth of the penalty; a model has said something to every client."""
+
+    def said(path: Path) -> tuple[MannerRow, ...]:
+        if path == fitting.MANNER:
+            return ()
+        clients = [*dict.fromkeys(some_examples(120).clients)]
+        return tuple(MannerRow(client=c, reply=f"I'm so sorry to hear that, {c}", source="a test") for c in clients)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "PENALTY", 3.0)
+        patch.setattr(fitting, "read_manner", said)
         yield
+
+
+def test_what_a_model_says_shuts_the_gate_however_it_reads_otherwise() -> None:
+    """Two lines, one of which finds nothing: the lesser counts."""
+    along = np.array([[5.0, 5.0], [5.0, -5.0], [-5.0, 5.0], [5.0, 0.0]])
+    np.testing.assert_allclose(gates(along, np.array([[-1.0, 1.0], [-2.0, 2.0]])), [1.0, 0.0, 0.0, 0.5])
+
+
+def test_without_anything_said_by_a_model_there_is_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "read_manner", lambda path: ())
+    examples = some_examples(120)
+    rows = rows_of(examples, np.random.default_rng(0), every=1)
+    with pytest.raises(ValueError, match="no row that a model said"):
+        fit(rows, read(Seeing(examples), rows), examples)
 
 
 @pytest.fixture(scope="module")
@@ -132,20 +155,22 @@ def test_every_row_is_read_in_its_place(fitted: tuple[ReadingFit, Seeing, Exampl
 
 def test_it_finds_what_the_states_hold(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
     made, reader, examples, rows = fitted
-    gate = gates(fitting._line(made_columns(made, read(reader, rows)), made.sense), made.gate)
+    gate = gates(fitting.along_lines(made_columns(made, read(reader, rows)), made.lines), made.gate)
     decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
     assert np.all((gate >= 0) & (gate <= 1))
     assert np.mean(gate[decent] == 1) > 0.6
     assert gate[rows.kinds != "own"].mean() < 0.2
 
 
-def test_the_gate_is_open_for_three_quarters_of_decent_replies_to_unseen_clients(
+def test_each_gate_is_open_for_its_share_of_decent_replies_to_unseen_clients(
     fitted: tuple[ReadingFit, Seeing, Examples, Rows],
 ) -> None:
     _, reader, examples, rows = fitted
     made, unseen = fit(rows, read(reader, rows), examples)
     decent = (rows.kinds == "own") & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
-    assert np.mean(gates(unseen[decent], made.gate) >= 1) == pytest.approx(0.75, abs=0.03)
+    for i, opened in enumerate(made.gate[:, 1]):
+        assert np.mean(unseen[decent, i] >= opened) == pytest.approx(1 - fitting.OPEN[i], abs=0.03)
+    assert np.mean(gates(unseen[decent], made.gate) >= 1) > 0.5
 
 
 def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,9 +182,10 @@ def test_a_left_out_row_is_unknown_to_the_fit_that_judges_it(monkeypatch: pytest
     made, unseen = fit(rows, noise, examples)
     own = rows.kinds == "own"
     decent = own & (examples.scores.mean(axis=1)[rows.examples] >= DECENT)
-    assert abs((unseen[decent][:, None] > unseen[~own]).mean() - 0.5) < 0.1
-    seen = fitting._line(made_columns(made, noise), made.sense)
-    assert (seen[decent][:, None] > seen[~own]).mean() > 0.85
+    said = rows.kinds == "said"
+    assert abs((unseen[decent, 0][:, None] > unseen[~own & ~said, 0]).mean() - 0.5) < 0.1
+    seen = fitting.along_lines(made_columns(made, noise), made.lines)[:, 0]
+    assert (seen[decent][:, None] > seen[~own & ~said]).mean() > 0.85
 
 
 def test_a_state_that_is_not_finite_is_refused(fitted: tuple[ReadingFit, Seeing, Examples, Rows]) -> None:
@@ -197,12 +223,13 @@ class Flat:
         return self._elsewhere if exchange.client in OTHERS else self._sense
 
 
-# The only column is the sense logit: shut at -1, open at 1; an answer counts in full from 2 more than to others.
+# The only column is the sense logit: shut at -1, open at 1; an answer counts in full from 2 more than to others. Nobody sounds like
+# a model.
 PLAIN_FIT = ReadingFit(
     mean=np.zeros(1),
     sd=np.full(1, 10.0),
-    sense=np.array([10.0, 0.0]),
-    gate=np.array([-1.0, 1.0]),
+    lines=np.array([[10.0, 0.0], [0.0, 5.0]]),
+    gate=np.array([[-1.0, 1.0], [-1.0, 1.0]]),
     answering=np.array([2.0]),
 )
 ASKED = [Exchange("I am tired.", "", "What is it like?")]
@@ -329,7 +356,7 @@ def test_a_fit_is_made_once_and_kept(tmp_path: Path) -> None:
     asked = reader.asked
     again = cached_reading(reader, examples, tmp_path)
     assert reader.asked == asked > 0
-    np.testing.assert_array_equal(again.sense, first.sense)
+    np.testing.assert_array_equal(again.lines, first.lines)
     other = Seeing(examples)
     other.fingerprint = "another"
     cached_reading(other, examples, tmp_path)
@@ -344,7 +371,8 @@ def test_a_fit_is_made_anew_where_what_makes_it_changed(
     reader = Seeing(examples)
     cached_reading(reader, examples, tmp_path)
     asked = reader.asked
-    monkeypatch.setattr(fitting, constant, getattr(fitting, constant) * 0.9)
+    before = getattr(fitting, constant)
+    monkeypatch.setattr(fitting, constant, tuple(0.9 * np.array(before)) if isinstance(before, tuple) else before * 0.9)
     cached_reading(reader, examples, tmp_path)
     assert reader.asked > asked
 
@@ -368,9 +396,9 @@ def test_a_shipped_fit_to_other_examples_is_used_and_said_to_be(
     shipped = cached_reading(reader, examples, tmp_path / "shipped")
     monkeypatch.setattr("judges.reading.kept.SHIPPED", tmp_path / "shipped")
     asked = reader.asked
-    np.testing.assert_array_equal(cached_reading(reader, examples, tmp_path / "cache").sense, shipped.sense)
+    np.testing.assert_array_equal(cached_reading(reader, examples, tmp_path / "cache").lines, shipped.lines)
     assert "other examples" not in caplog.text
-    np.testing.assert_array_equal(cached_reading(reader, fewer, tmp_path / "cache").sense, shipped.sense)
+    np.testing.assert_array_equal(cached_reading(reader, fewer, tmp_path / "cache").lines, shipped.lines)
     assert "other examples" in caplog.text
     assert reader.asked == asked
 

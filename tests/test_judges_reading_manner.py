@@ -1,4 +1,4 @@
-"""The table of empty manner: every mistake told, clients of the examples, and none of its replies an example."""
+"""The tables of empty manner and of what models said: every mistake told, and none of their replies an example."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from client_graph.tables import TableError
 from judges.offline.examples import read_examples
 from judges.pairs import held_out
-from judges.reading.manner import read_manner
+from judges.reading.manner import SAID, read_manner
 
 HEAD = "client,reply,source\n"
 
@@ -15,7 +15,7 @@ HEAD = "client,reply,source\n"
 def test_the_shipped_table_is_of_the_examples_clients_and_says_nothing_that_they_say() -> None:
     examples = read_examples()
     clients = list(dict.fromkeys(examples.clients))
-    rows = read_manner(clients)
+    rows = read_manner()
     assert len(rows) > 300
     assert len({row.client for row in rows}) > 300
     assert not {row.reply for row in rows} & set(examples.replies)
@@ -23,16 +23,20 @@ def test_the_shipped_table_is_of_the_examples_clients_and_says_nothing_that_they
     assert all(row.client in clients[::2] for row in rows)  # those that are read
 
 
+def test_what_models_said_is_no_example_and_to_no_client_of_the_held_out_pairs() -> None:
+    examples, rows = read_examples(), read_manner(SAID)
+    said = {(row.client, row.reply) for row in rows}
+    assert len(said) > 1000
+    assert not said & set(zip(examples.clients, examples.replies, strict=True))
+    assert {row.client for row in rows} <= set(list(dict.fromkeys(examples.clients))[::2])  # those that are read
+    assert not {row.client for row in rows} & {pair.client for pair in held_out()}
+
+
 def test_all_mistakes_in_one_error(tmp_path: Path) -> None:
     path = tmp_path / "manner.csv"
-    path.write_text(HEAD + "a,It stayed.,me and why\nb,It stayed.,me and why\nc,,me and why\n")
+    path.write_text(HEAD + "a,It stayed.,me and why\nb,It stayed.,me and why\na,It stayed.,me and why\nc,,me and why\n")
     with pytest.raises(TableError) as caught:
-        read_manner(["a"], path)
-    assert "manner.csv:3" in str(caught.value)
+        read_manner(path)
+    assert "manner.csv:3" not in str(caught.value)  # said to another client
     assert "manner.csv:4" in str(caught.value)
-
-
-def test_rows_of_unknown_clients_are_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "manner.csv"
-    path.write_text(HEAD + "a,It stayed.,me and why\nb,It left.,me and why\n")
-    assert [row.client for row in read_manner(["b", "x"], path)] == ["b"]
+    assert "manner.csv:5" in str(caught.value)

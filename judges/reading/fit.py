@@ -2,7 +2,9 @@
 
     x = mean state over the tokens of the reply, read after the client's words, of two layers; standardised
     s = u x + u_0                         logistic ridge: authored replies against nonsense and replies to somebody else
-    g = (s - shut) / (open - shut)        in [0, 1]; open for three quarters of decent replies to clients that a fit has not seen
+    t = v x + v_0                         the same against what a small model and policies trained on it said
+    g = (s - shut) / (open - shut)        in [0, 1]; of s and of t, the lesser; open for three quarters and nine tenths of decent
+                                          replies to clients that a fit has not seen
     A = s - mean of s after the words of others      how much more it means to this client than to anybody; manner cancels
     c = PLAIN + (10 - PLAIN) A / answering           in [PLAIN, 10]; answering is the median A of good replies
     score = NOTHING + g min(1, (c - NOTHING) / (composite - NOTHING)) (judged - NOTHING)      where the judge gave more than NOTHING
@@ -10,7 +12,8 @@
 A causal model reads the reply word by word with the client's words before it, so a sentence that leads nowhere leaves other states
 than one that says something; sentence vectors are means over words and hardly tell them apart. It can only doubt: how good a reply
 is, is left to the judge beside it, since a line through these states that ranks replies ranks empty manner high as well (LOG.md).
-u is a line, small and quick to ship; no row of the examples travels with it.
+Two lines, since s alone holds what a small model says to be more meant than what people say (LOG.md): it breaks no sentence.
+u and v are lines, small and quick to ship; no row of the examples travels with them.
 
 Clients are dealt into folds. Nonsense is made of replies to clients of its own fold and said to one of them, so that a fit
 which has not seen a fold has seen no sentence of it.
@@ -29,7 +32,7 @@ import numpy as np
 from judges.offline.blas import one_thread
 from judges.offline.examples import Examples
 from judges.protocol import Exchange
-from judges.reading.manner import read_manner
+from judges.reading.manner import MANNER, SAID, read_manner
 from judges.reading.nonsense import KINDS, Nonsense
 
 _log = logging.getLogger(__name__)
@@ -40,7 +43,8 @@ EVERY = 2  # half of the clients are read, which takes half as long
 FOLDS = 4
 SWAP_STEP = 4 * EVERY * FOLDS  # the wrong client is so many clients further in the tables, in the same fold
 PENALTY = 300.0  # of the squared weights
-SHUT, OPEN = 0.03, 0.25  # shares of decent replies to unseen clients at which the gate is shut and open
+# Shares of decent replies to unseen clients at which the gates of s and of t are shut and open. t is the surer.
+SHUT, OPEN = (0.03, 0.01), (0.25, 0.10)
 NOTHING = 1.0  # what a reply keeps that surely means nothing (design)
 PLAIN = 5.5  # the composite that a reply can reach which anybody could have been told: "I'm listening." (docs/judges.md, the scale)
 FARTHEST = 3.0  # no column goes beyond three standard deviations: no score is earned by extrapolating
@@ -58,8 +62,8 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """What is read. kinds: "own" as authored, "swapped" said to somebody else, a kind of nonsense, or "manner"; examples: (n,) the
-    row of the tables that each is or is made of, of manner the client's first; clients and replies: texts."""
+    """What is read. kinds: "own" as authored, "swapped" said to somebody else, a kind of nonsense, "manner", or "said" by a model;
+    examples: (n,) the row of the tables that each is or is made of, of the last two the client's first; clients, replies: texts."""
 
     clients: tuple[str, ...]
     replies: tuple[str, ...]
@@ -69,25 +73,31 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class ReadingFit:
-    """mean, sd (width,) before standardising; sense (width + 1,) u and u_0; gate (2,) shut and open; answering (1,)."""
+    """mean, sd (width,) before standardising; lines (2, width + 1): u and u_0, v and v_0; gate (2, 2): shut and open of s, of t;
+    answering (1,)."""
 
     mean: np.ndarray
     sd: np.ndarray
-    sense: np.ndarray
+    lines: np.ndarray
     gate: np.ndarray
     answering: np.ndarray
 
     def kept(self, own: np.ndarray, others: np.ndarray, composites: np.ndarray) -> np.ndarray:
         """(n,) in [0, 1]: what is left of the points above NOTHING. own (n, width): states after this client's words; others
         (k, n, width) after those of k others; composites (n,) of the judge."""
-        sense, elsewhere = (_line(standardised(states, self.mean, self.sd), self.sense) for states in (own, others))
-        return gates(sense, self.gate) * caps(sense - elsewhere.mean(axis=0), float(self.answering[0]), composites)
+        along, elsewhere = (
+            along_lines(standardised(states, self.mean, self.sd), self.lines) for states in (own, others)
+        )
+        answers = along[:, 0] - elsewhere[..., 0].mean(axis=0)
+        return gates(along, self.gate) * caps(answers, float(self.answering[0]), composites)
 
 
-def gates(sense: np.ndarray, gate: np.ndarray) -> np.ndarray:
-    """(n,) g of sense logits (n,)."""
-    shut, opened = gate
-    return np.clip((sense - shut) / (opened - shut), 0.0, 1.0)
+def gates(along: np.ndarray, gate: np.ndarray) -> np.ndarray:
+    """(n,) g of logits (n, 2), s and t."""
+    shut, opened = gate.T
+    each: np.ndarray = np.clip((along - shut) / (opened - shut), 0.0, 1.0)
+    lesser: np.ndarray = each.min(axis=1)
+    return lesser
 
 
 def caps(answers: np.ndarray, answering: float, composites: np.ndarray) -> np.ndarray:
@@ -104,7 +114,7 @@ def held_against(scores: np.ndarray, kept: float | np.ndarray) -> np.ndarray:
 
 def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) -> Rows:
     """The authored replies to every so manyth client; two of three that are meant also turned into nonsense, and half of the good
-    ones said to somebody else; then the empty manner written by hand."""
+    ones said to somebody else; then the empty manner written by hand, and what models said."""
     means, names = examples.scores.mean(axis=1), list(dict.fromkeys(examples.clients))
     place = {name: i for i, name in enumerate(names)}
     nonsense = _nonsense_by_fold(examples, means, place)
@@ -120,7 +130,8 @@ def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) ->
             kind = KINDS[len(rows) % len(KINDS)]
             rows.append((client, nonsense[_fold(at)](kind, client, rng), kind, i))
     first = {client: i for i, client in reversed(list(enumerate(examples.clients))) if place[client] % every == 0}
-    rows += [(row.client, row.reply, "manner", first[row.client]) for row in read_manner(list(first))]
+    for kind, path in (("manner", MANNER), ("said", SAID)):
+        rows += [(row.client, row.reply, kind, first[row.client]) for row in read_manner(path) if row.client in first]
     clients, replies, kinds, of = zip(*rows, strict=True)
     return Rows(clients, replies, np.array(kinds), np.array(of))
 
@@ -163,9 +174,10 @@ def read(reader: Reader, rows: Rows) -> np.ndarray:
 
 
 def fit(rows: Rows, states: np.ndarray, examples: Examples) -> tuple[ReadingFit, np.ndarray]:
-    """The fit to states (n, width) of `rows`, and the sense logits (n,) that fits give which have not seen a row's fold.
+    """The fit to states (n, width) of `rows`, and the logits (n, 2), s and t, of fits which have not seen a row's fold.
 
-    Raises ValueError where a state is not finite, or good replies mean no more to their client than to another.
+    Raises ValueError where a state is not finite, where nothing was said by a model, or where good replies mean no more to their
+    client than to another.
     """
     if broken := np.flatnonzero(~np.isfinite(states).all(axis=1)).tolist():
         raise ValueError(
@@ -173,24 +185,31 @@ def fit(rows: Rows, states: np.ndarray, examples: Examples) -> tuple[ReadingFit,
             "and a model whose output is whole"
         )
     means = examples.scores.mean(axis=1)[rows.examples]
-    own = rows.kinds == "own"
+    own, said = rows.kinds == "own", rows.kinds == "said"
+    if not said.any():
+        raise ValueError("found no row that a model said; expected replies to clients of the examples in said.csv")
     meant = own & (means >= MEANT)
     mean, spread = states.mean(axis=0, dtype=np.float64), states.std(axis=0, dtype=np.float64)
     sd = np.where(spread > 0, spread, 1.0)
-    columns, used = standardised(states, mean, sd), meant | ~own
+    columns, used = standardised(states, mean, sd), (meant | ~(own | said), meant | said)
 
-    def line(kept: np.ndarray) -> np.ndarray:
-        return logistic_ridge(columns[kept & used], meant[kept & used].astype(np.float64), PENALTY)
+    def lines(kept: np.ndarray) -> np.ndarray:
+        return np.stack([
+            logistic_ridge(columns[kept & mine], meant[kept & mine].astype(np.float64), PENALTY) for mine in used
+        ])  # fmt: skip
 
     place = {name: i for i, name in enumerate(dict.fromkeys(examples.clients))}
     folds = np.array([_fold(place[client]) for client in rows.clients])
-    unseen = np.empty(len(states))
+    unseen = np.empty((len(states), len(used)))
     with one_thread():
         for f in range(FOLDS):
-            unseen[folds == f] = _line(columns[folds == f], line(folds != f))
-        sense = line(np.ones(len(states), dtype=bool))
-    gate = np.quantile(unseen[own & (means >= DECENT)], [SHUT, OPEN])
-    return ReadingFit(mean, sd, sense, gate, np.array([_answering(rows, unseen)])), unseen
+            unseen[folds == f] = along_lines(columns[folds == f], lines(folds != f))
+        found = lines(np.ones(len(states), dtype=bool))
+    decent = unseen[own & (means >= DECENT)]
+    gate = np.array(
+        [np.quantile(along, shares) for along, shares in zip(decent.T, zip(SHUT, OPEN, strict=True), strict=True)]
+    )
+    return ReadingFit(mean, sd, found, gate, np.array([_answering(rows, unseen[:, 0])])), unseen
 
 
 def _answering(rows: Rows, unseen: np.ndarray) -> float:
@@ -236,8 +255,9 @@ def fit_digest(rows: Rows) -> str:
     return digest.hexdigest()[:16]
 
 
-def _line(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    along: np.ndarray = columns @ weights[:-1] + weights[-1]
+def along_lines(columns: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    """(..., 2) logits s and t of columns (..., width) by lines (2, width + 1)."""
+    along: np.ndarray = columns @ lines[:, :-1].T + lines[:, -1]
     return along
 
 

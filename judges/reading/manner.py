@@ -1,10 +1,11 @@
-"""Empty manner, written by hand: what a policy says that has learned how a good reply sounds and not what one is.
+"""What means nothing though it is language: empty manner, written by hand, and what a small model and its policies said.
 
-A chain of words (judges/reading/nonsense.py) breaks at every third word; a trained policy does not. These replies are whole
-sentences, quiet and plain, and say nothing to the client they are said to. Clients are those of the examples.
+A chain of words (judges/reading/nonsense.py) breaks at every third word; a trained policy does not. The replies of manner.csv are
+whole sentences, quiet and plain, and say nothing to the client they are said to. Those of said.csv were sampled, from the base and
+from policies that were trained against earlier judges; of 120 such replies that two readers scored blind none was found plain and
+decent (docs/judge_under_pressure_blind.md). Clients are those of the examples.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -13,6 +14,7 @@ from client_graph.tables import Row, TableError, line_of, read_table
 from judges.rubric import JUDGE_CONFIGS
 
 MANNER = JUDGE_CONFIGS / "manner.csv"
+SAID = JUDGE_CONFIGS / "said.csv"
 
 
 class MannerRow(Row):
@@ -20,19 +22,20 @@ class MannerRow(Row):
 
     client: str = Field(min_length=1, description="What the client said: a client of the examples.")
     reply: str = Field(min_length=1, description="What was replied, and means nothing.")
-    source: str = Field(min_length=3, description="Who wrote it, and after what.")
+    source: str = Field(
+        min_length=3, description="Who wrote it, and after what; of what was said, which policy said it."
+    )
 
 
-def read_manner(clients: Sequence[str], path: Path = MANNER) -> tuple[MannerRow, ...]:
-    """The rows whose client is one of `clients`, in file order. Raises TableError listing every mistake, a reply twice included."""
+def read_manner(path: Path = MANNER) -> tuple[MannerRow, ...]:
+    """The rows in file order. Raises TableError listing every mistake, the same said twice to a client included."""
     problems: list[str] = []
     rows = read_table(path, MannerRow, problems)
-    seen: dict[str, MannerRow] = {}
+    seen: dict[tuple[str, str], MannerRow] = {}
     for row in rows:
-        if (first := seen.setdefault(row.reply, row)) is not row:
+        if (first := seen.setdefault((row.client, row.reply), row)) is not row:
             found = f"{row.reply[:60]!r}, as in line {line_of(first)}"
-            problems.append(f"{path}:{line_of(row)}: found {found}; expected each reply once")
+            problems.append(f"{path}:{line_of(row)}: found {found}; expected each reply to a client once")
     if problems:
         raise TableError(problems)
-    known = set(clients)
-    return tuple(row for row in rows if row.client in known)
+    return tuple(rows)
