@@ -273,7 +273,7 @@ def _known(person: Person, levels: np.ndarray, observation: dict[str, Any], cata
     """The labels that the environment knows when a session begins; levels (n,) in [0, 10], the client's true ones."""
     return {
         "session_number": int(observation["session"]),
-        "client_profile": person.describe(),
+        "client_profile": person.describe(assessed=False),  # or a header would tell what is to be learned
         "treatment_stage": int(observation["stage"]),
         "attachment_strategy": person.strategy,
         "defenses": tuple(

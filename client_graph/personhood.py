@@ -33,19 +33,25 @@ class Person:
         """What JSON made of the strengths (lists) becomes what they were, so that a restored person is the same person."""
         object.__setattr__(self, "strengths", tuple(Strength(*strength) for strength in self.strengths))
 
-    def describe(self) -> str:
-        """The person as in a letter of referral, for people and for prompts: "They" throughout, a full stop at the end."""
+    def describe(self, assessed: bool = True) -> str:
+        """The person as in a letter of referral, for people and for prompts: "They" throughout, a full stop at the end.
+
+        assessed: with what only an assessment finds: stage, attachment strategy, strengths.
+        """
+        found = (
+            f"Treatment is at stage {self.stage} ({STAGE_NAMES[self.stage - 1]}), attachment strategy {self.strategy}.",
+            *(
+                f"Their {strength.name.replace('_', ' ')} {self._shows(strength)}: {_within(strength.words)}"
+                for strength in self.strengths
+            ),
+        )
         return " ".join(
             (
                 f"Referral of {self.name}: {self.concern.replace('_', ' ')}.",
                 f'In their own words: "{self.opening}"',
                 self.history,
                 f"In conversation {self.name} {_within(self.manner)}",
-                f"Treatment is at stage {self.stage} ({STAGE_NAMES[self.stage - 1]}), attachment strategy {self.strategy}.",
-                *(
-                    f"Their {strength.name.replace('_', ' ')} {self._shows(strength)}: {_within(strength.words)}"
-                    for strength in self.strengths
-                ),
+                *(found if assessed else ()),
             )
         )
 

@@ -141,7 +141,7 @@ def _recaps(axes: Axes, run: RunLog) -> None:
         return
     x = np.array([i for i, _ in made])
     wide = max(1, len(made) // 10)
-    for name, colour in zip(FEATURES, COLOURS, strict=True):
+    for name, colour in zip(FEATURES, (*COLOURS, "#56B4E9", "#999999"), strict=True):
         values = np.array([quality[name] for _, quality in made])
         axes.plot(x, _running(values, wide), color=colour, label=name)
     for kind, colour, height in (("good", COLOURS[2], 1.06), ("poor", "#E69F00", 1.10), ("garbage", INK, 1.14)):

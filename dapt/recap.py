@@ -1,13 +1,16 @@
 """How good a recap is, by what can be counted: it gates what a window teaches, and its record is a monitor of its own (paper 301).
 
-    garble       share of words that are no words: letters mixed with digits, no vowel, longer than twenty letters, damaged marks
+    garble       share of words that are no words: letters mixed with digits, no vowel, longer than twenty letters, damaged marks,
+                 pieces of tags
     repetition   1 - different word pairs / word pairs
     drift        share of the last recap's terms that this one and its window have both dropped
     strangers    share of names and numbers in the recap that neither its window nor the recap before it holds
+    copied       share of its word triples that stand in the recap before
+    asked        share of its word triples that stand in the instruction which it answers
 
 Terms are words of five letters or more that carry meaning, as stems of six letters, so that "hospital" and "hospitals" are one. A
-recap is garbage where it has fewer than three words, or garble or repetition is past its limit in GARBAGE; poor where any of the
-four is past POOR; else good. The classes gate the adapters' and the compressor's updates (paper, the footnote on the compressor):
+recap is garbage where it has fewer than three words, or one of them is past its limit in GARBAGE; poor where any is past POOR; else
+good. The classes gate the adapters' and the compressor's updates (paper, the footnote on the compressor):
 
     good 1.0, 1.2        poor 0.6, 0.5        garbage: neither learns from the window
 
@@ -23,8 +26,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Class = Literal["good", "poor", "garbage"]
-GARBAGE = {"garble": 0.3, "repetition": 0.5}
-POOR = {"garble": 0.1, "repetition": 0.25, "drift": 0.9, "strangers": 0.34}
+GARBAGE = {"garble": 0.3, "repetition": 0.5, "asked": 0.5}
+POOR = {"garble": 0.1, "repetition": 0.25, "drift": 0.9, "strangers": 0.34, "copied": 0.6, "asked": 0.25}
 FEWEST_WORDS = 3
 _FUNCTION = frozenset(
     {
@@ -59,6 +62,8 @@ class Quality:
     drift: float
     strangers: float
     words: int
+    copied: float = 0.0
+    asked: float = 0.0
 
     @property
     def kind(self) -> Class:
@@ -73,8 +78,9 @@ class Quality:
         return GATES[self.kind]
 
 
-def assess(recap: str, content: str, before: str = "") -> Quality:
-    """recap: of `content`, the text of a window; before: the recap that this window was read with, empty at the first."""
+def assess(recap: str, content: str, before: str = "", instruction: str = "") -> Quality:
+    """recap: of `content`, the text of a window; before: the recap that this window was read with, empty at the first; instruction:
+    what the recap answers."""
     words = _WORD.findall(recap)
     pairs = list(itertools.pairwise(words))
     lowered = Counter((a.lower(), b.lower()) for a, b in pairs)
@@ -89,6 +95,8 @@ def assess(recap: str, content: str, before: str = "") -> Quality:
         drift=_share(len(old - kept), len(old)),
         strangers=_share(len(names - known), len(names)),
         words=len(words),
+        copied=_shared(recap, before),
+        asked=_shared(recap, instruction),
     )
 
 
@@ -97,8 +105,20 @@ def terms(text: str) -> set[str]:
     return {word.lower()[:6] for word in _LETTERS.findall(text) if len(word) >= 5 and word.lower() not in _FUNCTION}
 
 
+def _shared(text: str, other: str) -> float:
+    """The share of the text's word triples that stand in the other."""
+    mine, theirs = (
+        [tuple(words[i : i + 3]) for i in range(len(words) - 2)] for words in map(_plain_words, (text, other))
+    )
+    return _share(sum(triple in set(theirs) for triple in mine), len(mine))
+
+
+def _plain_words(text: str) -> list[str]:
+    return [word.lower() for word in _LETTERS.findall(text)]
+
+
 def _is_garbled(word: str) -> bool:
-    if "\ufffd" in word:
+    if "\ufffd" in word or any(mark in word for mark in "<>{}[]|"):
         return True
     letters = [c for c in word if c.isalpha()]
     if not letters:

@@ -22,8 +22,8 @@ from dapt.watching import FEATURES
 PAGE, PICTURE = "report.html", "report.png"
 SHOWN = 60  # recaps on the page, evenly spread over the run; all stand in windows.jsonl
 NOTICE = (
-    "Icarus is research software: a simulator of a client in treatment. It is not for clinical use. Its sessions are written, "
-    "not recorded, and nothing on this page says that a therapist was made."
+    "Icarus is research software: a simulator of a client in treatment. It is not for clinical use. Its sessions are written by "
+    "hand or played in the simulator, and nothing on this page says that a therapist was made."
 )
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 75rem; margin: 2rem auto; padding: 0 1rem }

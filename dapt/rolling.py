@@ -118,7 +118,7 @@ def read_window(
     if key is not None and part.recap_tokens > 0:
         tokens = recap_tokens(loaded, caches, part, key)
         said, before = tokenizer.decode(tokens).strip(), tokenizer.decode(rolling.recap)
-        quality = assess(said, tokenizer.decode(content), before)
+        quality = assess(said, tokenizer.decode(content), before, ASKED)
         rolling.recap, rolling.quality = tokens, quality
     return WindowReport(nats, len(content), scored, norm, gate, reconstruction, said, quality)
 

@@ -23,6 +23,8 @@ from agents.lm.functional_cache import FunctionalCache
 from dapt.compressor import Compressor, merged
 from dapt.memory import History, Memory, Plain, at_positions, caches_after, without_positions
 
+SHORTEST = 0.25  # of a window: a rest of three tokens was measured at the gradient of ten windows
+
 
 class Window(NamedTuple):
     """One window's tokens. recap: read, not learned; content: learned, or of it those tokens where `learned` (as many) is true."""
@@ -49,15 +51,15 @@ class Passed(NamedTuple):
 
 
 def borders(length: int, size: int) -> list[tuple[int, int]]:
-    """(first token, the one after the last) of each window's content: `size` tokens, the last one fewer; a lone last token joins
-    the window before it.
+    """(first token, the one after the last) of each window's content: `size` tokens, the last one fewer; a rest shorter than a
+    SHORTEST of a window joins the one before it, since each window counts alike in the mean over a sample.
 
     What is known of each token is cut as the tokens are. Raises ValueError for a size below 2: a token alone has nothing before it.
     """
     if size < 2:
         raise ValueError(f"found windows of {size} tokens; expected at least 2")
     edges = [*range(0, length, size), length] if length else []
-    if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+    if len(edges) > 2 and edges[-1] - edges[-2] < max(2, SHORTEST * size):
         del edges[-2]
     return list(pairwise(edges))
 

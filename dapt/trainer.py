@@ -115,6 +115,7 @@ class DaptTrainer:
             anchors=part.anchors,
         )
         self._orders: dict[int, np.ndarray] = {}
+        self._expect_a_sample()
         size, first = self.settings.window.size, self.settings.watch.windows
         samples = (self.sampler.sample(one) for one in _whole(self.held_out))
         self._watched = [[one.tokens.tolist() for one in sample.windows(size)[:first]] for sample in samples]
@@ -131,18 +132,26 @@ class DaptTrainer:
         if problems:
             raise SessionFileError([f"{part.sessions}: {problem}" for problem in problems], "learned from")
 
+    def _fitting(self) -> int:
+        """How many samples are not too long."""
+        most = self.settings.corpus.most_tokens
+        return int((self.curriculum.tokens <= most).sum()) if most else len(self.curriculum)
+
+    def _expect_a_sample(self) -> None:
+        """Raises SessionFileError where every sample is too long."""
+        part = self.settings.corpus
+        if len(self.curriculum) and not self._fitting():
+            shortest = int(self.curriculum.tokens.min())
+            told = f"found no sample of at most {part.most_tokens} tokens (corpus.most_tokens); the shortest has {shortest}"
+            raise SessionFileError([f"{part.sessions}: {told}"], "learned from")
+
     def sample(self, turn: int) -> int:
         """The number of the sample whose turn it is, of all processes' together.
 
         Epoch after epoch in the curriculum's order, without those that are too long.
         """
         most = self.settings.corpus.most_tokens
-        fit = int((self.curriculum.tokens <= most).sum()) if most else len(self.curriculum)
-        if fit == 0:
-            raise ValueError(
-                f"no sample has at most {most} tokens; the shortest has {int(self.curriculum.tokens.min())}"
-            )
-        epoch, at = divmod(turn, fit)
+        epoch, at = divmod(turn, self._fitting())
         if epoch not in self._orders:
             order = self.curriculum.epoch(self._generator(2 + epoch))
             self._orders = {epoch: order if most is None else order[self.curriculum.tokens[order] <= most]}

@@ -25,7 +25,7 @@ from dapt.rolling import WindowReport
 
 WINDOWS, PROBES = "windows.jsonl", "probes.jsonl"
 LOGS = (WINDOWS, STEPS, PROBES)
-FEATURES = ("garble", "repetition", "drift", "strangers")
+FEATURES = ("garble", "repetition", "drift", "strangers", "copied", "asked")
 
 
 class Recorder:

@@ -82,7 +82,7 @@ def test_a_session_is_what_was_played(tmp_path: Path) -> None:
         assert env.history[-1] == Said(turn.client_utterance, words, turn.therapist_utterance)
         assert turn.misstep == (True if info["rupture"] or info["violations"] else None)
     assert info["ending"] is not None  # played to its end
-    assert session.client_profile == person.describe()
+    assert session.client_profile == person.describe(assessed=False)
     assert session.attachment_strategy == person.strategy
     assert session.treatment_stage == person.stage
     assert session.session_number == 1

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dapt.recap import GATES, Gate, assess, terms
+from dapt.watching import FEATURES
 
 CONTENT = (
     "She said the kitchen still smells of him. Margaret rang on 3 May and asked about the funeral. "
@@ -28,6 +29,7 @@ def test_a_recap_of_its_window_is_good() -> None:
         ("xq7z bnkrt wrd4s clnt \ufffd\ufffd kjhgf the", "garbage", "garble"),
         ("The client spoke of Robert and of Chicago and of 1974, and of grief.", "poor", "strangers"),
         ("The client is here. The client is sad. The client is tired now.", "poor", "repetition"),
+        ("good.THOUGHT> <CLI> She said the hospital [RECAP]", "garbage", "garble"),
     ],
 )
 def test_what_is_wrong_with_a_recap_is_seen(recap: str, kind: str, feature: str) -> None:
@@ -35,6 +37,22 @@ def test_what_is_wrong_with_a_recap_is_seen(recap: str, kind: str, feature: str)
     assert found.kind == kind
     plain = assess(GOOD, CONTENT)
     assert getattr(found, feature) != getattr(plain, feature)
+
+
+ASKED = "[RECAP] In two sentences, what matters about this client so far:"
+
+
+def test_a_recap_that_says_the_last_one_again_is_poor() -> None:
+    found = assess(GOOD, CONTENT, before=GOOD)
+    assert (found.copied, found.kind) == (1.0, "poor")
+    on = "Margaret asked about the funeral, and the anger at the hospital is nearer than the grief in the kitchen."
+    assert assess(on, CONTENT, before=GOOD).kind == "good"
+
+
+def test_the_instruction_is_no_recap() -> None:
+    found = assess("In two sentences, what matters about this client so far", CONTENT, instruction=ASKED)
+    assert (found.asked, found.kind) == (1.0, "garbage")
+    assert assess(GOOD, CONTENT, instruction=ASKED).kind == "good"
 
 
 def test_terms_that_are_dropped_are_drift() -> None:
@@ -54,7 +72,7 @@ def test_the_gates_are_the_papers() -> None:
 def test_any_text_has_a_class_and_shares(recap: str, content: str, before: str) -> None:
     found = assess(recap, content, before)
     assert found.kind in GATES
-    assert all(0.0 <= getattr(found, name) <= 1.0 for name in ("garble", "repetition", "drift", "strangers"))
+    assert all(0.0 <= getattr(found, name) <= 1.0 for name in FEATURES)
 
 
 def test_clinical_english_is_no_garble() -> None:

@@ -18,7 +18,7 @@ from agents.lm.logprob import naive_response_logprobs
 from agents.lm.lora import inject, set_trainable, trainable
 from dapt.compressor import Compressor, LayerCompressor, merged, reconstruction, segments
 from dapt.memory import History, Memory, Plain, at_positions, without_positions
-from dapt.rra import Window, borders, cache_shapes, compressed, history_of, pass_window, window_loss
+from dapt.rra import SHORTEST, Window, borders, cache_shapes, compressed, history_of, pass_window, window_loss
 
 TOKENS = [(i * 37) % 250 for i in range(48)]
 KINDS = sorted(fakes.CONFIGS)
@@ -43,7 +43,8 @@ def test_windows_hold_every_token_once_in_order(length: int, size: int) -> None:
     found = [range(*edges) for edges in borders(length, size)]
     assert [token for one in found for token in one] == list(range(length))
     assert all(len(one) == size for one in found[:-1])
-    assert all(2 <= len(one) <= size + 1 for one in found) or length == 1
+    assert all(2 <= len(one) < size + max(2, SHORTEST * size) for one in found) or length == 1
+    assert all(len(one) >= SHORTEST * size for one in found[1:])
     with pytest.raises(ValueError, match="found windows of 1 tokens"):
         borders(2, 1)
 

@@ -275,7 +275,7 @@ def test_a_sample_with_gated_windows_goes_on_exactly(
 ) -> None:
     """Recaps of all kinds in turn: what was added up, the compressor and its moments survive a stop."""
     kinds = list(KINDS.values())
-    monkeypatch.setattr("dapt.rolling.assess", lambda recap, content, before="": kinds[sum(content.encode()) % 3])
+    monkeypatch.setattr("dapt.rolling.assess", lambda recap, content, *words: kinds[sum(content.encode()) % 3])
     settings = told(tmp_path).model_copy(update={"window": WindowPart(size=50, slots=8, recap_tokens=3)})
     plain = run(settings)
     gates = {tuple(line["gate"]) for line in log(plain)}
