@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 SIMULATED = (
     "Every session is simulated: a program speaks for the client and another for the therapist, and each line says so."
 )
+READ_FIRST = (
+    "Read them before anything learns from them: a small model's words are seldom a therapist's, and a misstep is marked only "
+    "where a rupture or the screen found one."
+)
 
 
 def add_record(commands: Any) -> None:
@@ -105,6 +109,7 @@ def run_record(asked: argparse.Namespace) -> int:
     console.print(
         f"{shown.kept} sessions of {shown.turns} turns written to {asked.file}", highlight=False, markup=False
     )
+    console.print(READ_FIRST, style="dim", highlight=False)
     if left:
         raise SessionsLeftOut(left, asked.sessions, asked.file)
     return 0

@@ -272,7 +272,8 @@ def record(
 def _known(person: Person, levels: np.ndarray, observation: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """The labels that the environment knows when a session begins; levels (n,) in [0, 10], the client's true ones."""
     return {
-        "session_number": int(observation["session"]),
+        # A client who is met in the middle of a treatment has had sessions that nobody counted.
+        "session_number": int(observation["session"]) if observation["stage"] == 1 else None,
         "client_profile": person.describe(assessed=False),  # or a header would tell what is to be learned
         "treatment_stage": int(observation["stage"]),
         "attachment_strategy": person.strategy,

@@ -46,8 +46,8 @@ def _dapt(asked: argparse.Namespace) -> int:
     ranks = Ranks()
     console = Console(soft_wrap=True, quiet=ranks.rank > 0)
     console.print(NOTICE, style="dim")
-    settings = read_dapt_settings(asked.resume / SETTINGS if asked.resume else asked.config)
     folder = rank_folder(RunFolder.existing(asked.resume).path, ranks) if asked.resume else None
+    settings = read_dapt_settings(asked.resume / SETTINGS if asked.resume else asked.config)
     console.print(f"model {settings.model.name} on {device_name()}", highlight=False, markup=False)
     trainer = DaptTrainer(load_model(settings.model.name), settings, folder)
 
@@ -64,6 +64,8 @@ def _dapt(asked: argparse.Namespace) -> int:
             for warning in trainer.resume():
                 console.print(warning, style="yellow")
         else:
+            if trainer.held_out:
+                console.print("looking at the held-out sessions first, a minute or two", style="dim")
             trainer.begin()
         console.print(f"run folder {trainer.folder.path}", highlight=False)
         summary = trainer.train()
