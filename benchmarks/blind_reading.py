@@ -7,7 +7,7 @@
 score. A reader gives 0 to 10 on the scale of docs/judges.md: 7 and more where it would be good to hear for this client, 5.5 to 7
 where it is plain and decent, 2.5 to 4.5 where it is generic or off the mark, below that where it means nothing or hurts.
 `read` puts the looks back: means with their 95 % intervals over clients, how far the readers agree, and how far reward and referee
-agree with them, reply by reply. `--write` keeps the sheets in docs/blind_reading/ and writes docs/judge_under_pressure_blind.md.
+agree with them, reply by reply. `--write` keeps page and sheets in docs/blind_reading/, named after the replies.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import numpy as np
 
 from client_graph.files import write_whole
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "blind_reading"
 COLUMNS = ("client", "reply", "score")
 DRAWS = 10_000
 AUTHORED = -1  # the step of replies by people
@@ -171,7 +171,7 @@ def main() -> None:
     deal.add_argument("sheet", type=Path, help="the table to be written")
     read.add_argument("sheets", type=Path, nargs="+", help="one for each reader, with scores")
     read.add_argument(
-        "--write", action="store_true", help="write docs/judge_under_pressure_blind.md and docs/blind_reading/"
+        "--write", action="store_true", help="write into docs/blind_reading/"
     )
     asked = parser.parse_args()
     rows = json.loads(asked.replies.read_text())
@@ -181,11 +181,12 @@ def main() -> None:
     text = report(rows, [scores_of(path, rows) for path in asked.sheets])
     print(text)
     if asked.write:
+        stem = asked.replies.stem
         kept = {name: path.read_bytes() for name, path in zip("abcdefgh", asked.sheets, strict=False)}
-        (DOCS / "blind_reading").mkdir(exist_ok=True)
+        FOLDER.mkdir(exist_ok=True)
         for name, content in kept.items():
-            write_whole(DOCS / "blind_reading" / f"reader_{name}.csv", content)
-        write_whole(DOCS / "judge_under_pressure_blind.md", text.encode())
+            write_whole(FOLDER / f"{stem}_reader_{name}.csv", content)
+        write_whole(FOLDER / f"{stem}.md", text.encode())
 
 
 if __name__ == "__main__":
