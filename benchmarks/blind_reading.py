@@ -170,9 +170,7 @@ def main() -> None:
         way.add_argument("replies", type=Path, help="the JSON of benchmarks/judge_under_pressure.py")
     deal.add_argument("sheet", type=Path, help="the table to be written")
     read.add_argument("sheets", type=Path, nargs="+", help="one for each reader, with scores")
-    read.add_argument(
-        "--write", action="store_true", help="write into docs/blind_reading/"
-    )
+    read.add_argument("--write", action="store_true", help="write into docs/blind_reading/")
     asked = parser.parse_args()
     rows = json.loads(asked.replies.read_text())
     if asked.way == "deal":

@@ -19,8 +19,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour has the name of a package
 
 import numpy as np
-from mlx_lm.generate import generate_step
-from mlx_lm.models.cache import make_prompt_cache
 
 from agents.lm.device import device_name, mx
 from agents.lm.digits import DigitReader
@@ -31,6 +29,10 @@ from judges.language_model import READERS, prompt, questions
 from judges.offline.examples import read_examples
 from judges.pairs import held_out
 from judges.protocol import Exchange, Judge, Turn
+
+# isort: split
+from mlx_lm.generate import generate_step  # after agents.lm, which loads a fast BLAS before MLX
+from mlx_lm.models.cache import make_prompt_cache
 
 GROWTH = (1, 2, 4, 8)
 
