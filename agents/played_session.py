@@ -274,7 +274,7 @@ def _known(person: Person, levels: np.ndarray, observation: dict[str, Any], cata
     return {
         # A client who is met in the middle of a treatment has had sessions that nobody counted.
         "session_number": int(observation["session"]) if observation["stage"] == 1 else None,
-        "client_profile": person.describe(assessed=False),  # or a header would tell what is to be learned
+        "client_profile": person.describe(assessed=False),  # strategy and strengths are labels to learn
         "treatment_stage": int(observation["stage"]),
         "attachment_strategy": person.strategy,
         "defenses": tuple(

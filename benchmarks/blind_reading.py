@@ -1,13 +1,15 @@
-"""What a person says of a policy's replies who does not know after how many steps they were said, nor what they earned.
+"""What readers say of a policy's replies who do not know after how many steps they were said, nor what they earned.
 
     python benchmarks/blind_reading.py deal docs/judge_under_pressure_reading.json sheet.csv
-    python benchmarks/blind_reading.py read docs/judge_under_pressure_reading.json reader_a.csv reader_b.csv [--write]
+    python benchmarks/blind_reading.py read docs/judge_under_pressure_reading.json reader_a.csv reader_b.csv \\
+        --readers "who they are and how they were asked" [--write]
 
 `deal` draws one reply of every look to each client, authored ones among them, and writes them in a drawn order with an empty
 score. A reader gives 0 to 10 on the scale of docs/judges.md: 7 and more where it would be good to hear for this client, 5.5 to 7
 where it is plain and decent, 2.5 to 4.5 where it is generic or off the mark, below that where it means nothing or hurts.
 `read` puts the looks back: means with their 95 % intervals over clients, how far the readers agree, and how far reward and referee
-agree with them, reply by reply. `--write` keeps page and sheets in docs/blind_reading/, named after the replies.
+agree with them, reply by reply within a look (over looks a trend of both would count as agreement). `--write` keeps page and
+sheets in docs/blind_reading/, named after the replies.
 """
 
 import argparse
@@ -60,7 +62,7 @@ def sheet(rows: Sequence[Said], seed: int = 0) -> str:
 
 def scores_of(path: Path, rows: Sequence[Said], seed: int = 0) -> dict[tuple[str, str], float]:
     """What a reader gave each (client, reply). Raises ValueError with every mistake of the sheet."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         table = list(csv.DictReader(file))
     given: dict[tuple[str, str], float] = {}
     problems = []
@@ -71,7 +73,7 @@ def scores_of(path: Path, rows: Sequence[Said], seed: int = 0) -> dict[tuple[str
             value = float("nan")
         if not 0 <= value <= 10:
             problems.append(f"{path}:{number}: found score {row.get('score')!r}; expected a number from 0 to 10")
-        given[row["client"], row["reply"]] = value
+        given[row.get("client", ""), row.get("reply", "")] = value
     asked = {(row["client"], row["reply"]) for part in dealt(rows, seed).values() for row in part}
     if asked != set(given):
         problems.append(
@@ -81,6 +83,18 @@ def scores_of(path: Path, rows: Sequence[Said], seed: int = 0) -> dict[tuple[str
     if problems:
         raise ValueError("\n".join(problems))
     return given
+
+
+def checked(rows: Sequence[Said], path: Path) -> Sequence[Said]:
+    """The rows. Raises ValueError unless each says step and referee, and all are of one judge."""
+    lacking = [i for i, row in enumerate(rows) if not {"step", "client", "reply", "score", "referee"} <= set(row)]
+    judges = sorted({str(row.get("judge")) for row in rows})
+    if lacking or len(judges) != 1 or not rows:
+        raise ValueError(
+            f"{path}: found {len(rows)} replies against {', '.join(judges) or 'nobody'}, {len(lacking)} of them without step, "
+            "client, reply, score or referee; expected what benchmarks/judge_under_pressure.py --write wrote for one judge"
+        )
+    return rows
 
 
 def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
@@ -98,12 +112,14 @@ def ranks(values: np.ndarray) -> np.ndarray:
 
 
 def agreement(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation."""
+    """Spearman's rank correlation; NaN where all values of a side are equal."""
+    if min(np.ptp(a), np.ptp(b)) == 0.0:
+        return float("nan")
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
-def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]], seed: int = 0) -> str:
-    """The page."""
+def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]], who: str, seed: int = 0) -> str:
+    """The page. who: the readers, in words."""
     rng = np.random.default_rng(0)
     looks = dealt(rows, seed)
     given = {step: np.array([_given(reader, part) for reader in readers]) for step, part in looks.items()}
@@ -114,6 +130,8 @@ def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]]
         "",
         "Made by `benchmarks/blind_reading.py`, whose first lines say how, from replies of",
         "`benchmarks/judge_under_pressure.py`. The readers saw client and reply alone, in a drawn order.",
+        "",
+        f"Readers: {who}",
         "",
         f"| {' | '.join(columns)} |",
         "|" + "--:|" * len(columns),
@@ -126,9 +144,9 @@ def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]]
             f"{np.mean([x['score'] for x in part if x['score'] is not None]):.2f}", f"{np.mean([x['referee'] for x in part]):.2f}",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", *_agreements([x for step, part in looks.items() if step != AUTHORED for x in part], readers)]
+    lines += ["", *_agreements([part for step, part in looks.items() if step != AUTHORED], readers)]
     for step in [step for step in looks if step > 0 and 0 in looks]:
-        apart = given[step].mean(axis=0) - given[0].mean(axis=0)
+        apart = _apart(looks[0], given[0].mean(axis=0), looks[step], given[step].mean(axis=0))
         low, high = interval(apart, rng)
         lines.append(
             f"- after {step} steps less the start, same clients: {apart.mean():+.2f} ({low:+.2f} to {high:+.2f})"
@@ -141,23 +159,42 @@ def _given(reader: dict[tuple[str, str], float], part: Sequence[Said]) -> np.nda
     return np.array([reader[x["client"], x["reply"]] for x in part])
 
 
-def _agreements(said: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]]) -> list[str]:
-    """How far everybody agrees about the policy's replies, in ranks."""
-    scored = [x for x in said if x["score"] is not None]
-    theirs = np.array([_given(reader, scored) for reader in readers])
-    lines = [f"Of the policy's {len(scored)} replies, reply by reply (Spearman):", ""]
+def _apart(before: Sequence[Said], b: np.ndarray, after: Sequence[Said], a: np.ndarray) -> np.ndarray:
+    """Means after less means before, of the clients that both have."""
+    was = {x["client"]: value for x, value in zip(before, b, strict=True)}
+    return np.array([value - was[x["client"]] for x, value in zip(after, a, strict=True) if x["client"] in was])
+
+
+def _agreements(looks: Sequence[Sequence[Said]], readers: Sequence[dict[tuple[str, str], float]]) -> list[str]:
+    """How far everybody agrees about the policy's replies, in ranks: the mean over looks of the correlation within each."""
+    scored = [[x for x in part if x["score"] is not None] for part in looks]
+    theirs = [np.array([_given(reader, part) for reader in readers]) for part in scored]
+    lines = [
+        f"Of the policy's {sum(map(len, scored))} replies, within a look (mean of Spearman's correlations, each look's):",
+        "",
+    ]
+
+    def told(title: str, each: Sequence[float]) -> str:
+        return f"- {title}: {np.mean(each):.2f} ({', '.join(f'{one:.2f}' for one in each)})"
+
     if len(readers) > 1:
-        lines.append(f"- the first two readers with each other: {agreement(theirs[0], theirs[1]):.2f}")
+        lines.append(told("the first two readers with each other", [agreement(g[0], g[1]) for g in theirs]))
     for name, title in (("score", "the reward"), ("referee", "the referee")):
-        with_them = agreement(np.array([x[name] for x in scored]), theirs.mean(axis=0))
-        lines.append(f"- {title} with the readers' mean: {with_them:.2f}")
+        each = [
+            agreement(np.array([x[name] for x in part]), g.mean(axis=0)) for part, g in zip(scored, theirs, strict=True)
+        ]
+        lines.append(told(f"{title} with the readers' mean", each))
     return lines
+
+
+def _points(score: float | None) -> str:
+    return "none" if score is None else f"{score:.1f}"
 
 
 def _best(part: Sequence[Said], mean: np.ndarray, step: int) -> list[str]:
     order = np.argsort(-mean, kind="stable")[:BEST]
     return [f"What they liked best after {step} steps, client in italics:", ""] + [
-        f"- {mean[i]:.1f}, reward {part[i]['score']:.1f}: *{part[i]['client']}*  {part[i]['reply']}" for i in order
+        f"- {mean[i]:.1f}, reward {_points(part[i]['score'])}: *{part[i]['client']}*  {part[i]['reply']}" for i in order
     ]
 
 
@@ -170,13 +207,16 @@ def main() -> None:
         way.add_argument("replies", type=Path, help="the JSON of benchmarks/judge_under_pressure.py")
     deal.add_argument("sheet", type=Path, help="the table to be written")
     read.add_argument("sheets", type=Path, nargs="+", help="one for each reader, with scores")
+    read.add_argument(
+        "--readers", required=True, metavar="TEXT", help="who read and how they were asked: people or models"
+    )
     read.add_argument("--write", action="store_true", help="write into docs/blind_reading/")
     asked = parser.parse_args()
-    rows = json.loads(asked.replies.read_text())
+    rows = checked(json.loads(asked.replies.read_text()), asked.replies)
     if asked.way == "deal":
         write_whole(asked.sheet, sheet(rows).encode())
         return
-    text = report(rows, [scores_of(path, rows) for path in asked.sheets])
+    text = report(rows, [scores_of(path, rows) for path in asked.sheets], asked.readers)
     print(text)
     if asked.write:
         stem = asked.replies.stem

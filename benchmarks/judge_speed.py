@@ -4,8 +4,8 @@
 
 Local: twelve dimensions, two personas, so many candidates, one call of `DigitReader`. Beside it the model writes, for each
 candidate and persona, the JSON object of twelve scores, greedy, bounded at the tokens that such an object needs: once text by
-text as mlx-lm's own generation does, once all rows in one batch by ours. All have judged an earlier turn, so that rubric and
-personas are prefilled. Offline: the embedding judge on 64 replies to 32 clients it has not seen, then on the same again. About
+text as mlx-lm's own generation does, once all rows in one batch by ours. For all of them what every prompt begins with, rubric and
+personas, is prefilled. Offline: the embedding judge on 64 replies to 32 clients it has not seen, then on the same again. About
 four minutes on two cores.
 """
 
@@ -101,8 +101,10 @@ class TextByText(FreeGeneration):
     def __call__(self, exchanges: list[Exchange]) -> None:
         for row in self.rows(exchanges):
             rest = mx.array(row[len(self.begin) :])
-            for _ in generate_step(rest, self.loaded.model, max_tokens=self.tokens, prompt_cache=deepcopy(self.kept)):
-                pass
+            cache = deepcopy(self.kept)
+            for token, _ in generate_step(rest, self.loaded.model, max_tokens=self.tokens, prompt_cache=cache):
+                if int(token) in self.loaded.tokenizer.eos_token_ids:
+                    break
 
 
 def local(model: str, candidates: int) -> None:
@@ -116,7 +118,7 @@ def local(model: str, candidates: int) -> None:
     print(f"{loaded.name} on {device_name()}; {candidates} candidates, 2 personas, 12 dimensions\n")
     cold = seconds(lambda: read(turn(0, 1)))
     free(turn(0, 1))
-    plain = TextByText(loaded, [turn(number, 1)[0] for number in (0, 1)])
+    plain = TextByText(loaded, [turn(number, 1)[0] for number in (0, 1, 2)])
     ways = {"expected digits": read, "text by text, mlx-lm": plain, "in one batch": free}
     times: dict[str, list[np.ndarray]] = {way: [] for way in ways}
     for number in (1, 2):  # by turns, so that a busy machine is busy for all

@@ -62,8 +62,8 @@ class Quality:
     drift: float
     strangers: float
     words: int
-    copied: float = 0.0
-    asked: float = 0.0
+    copied: float
+    asked: float
 
     @property
     def kind(self) -> Class:
@@ -110,7 +110,8 @@ def _shared(text: str, other: str) -> float:
     mine, theirs = (
         [tuple(words[i : i + 3]) for i in range(len(words) - 2)] for words in map(_plain_words, (text, other))
     )
-    return _share(sum(triple in set(theirs) for triple in mine), len(mine))
+    theirs_once = set(theirs)
+    return _share(sum(triple in theirs_once for triple in mine), len(mine))
 
 
 def _plain_words(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from agents.lm.files import write_whole
 from dapt.picture import MARKS, png
 from dapt.probe import PLACES, SIDES
 from dapt.run_log import RunLog, read_run
-from dapt.watching import FEATURES
+from dapt.watching import FEATURES, counted
 
 PAGE, PICTURE = "report.html", "report.png"
 SHOWN = 60  # recaps on the page, evenly spread over the run; all stand in windows.jsonl
@@ -144,7 +144,7 @@ def _recaps(run: RunLog) -> Iterable[str]:
         qualities = [made[i]["quality"] for i in part]
         if qualities:
             counts = [sum(q["kind"] == kind for q in qualities) for kind in ("good", "poor", "garbage")]
-            means = [f"{np.mean([q[name] for q in qualities]):.2f}" for name in (*FEATURES, "words")]
+            means = [f"{np.mean([counted(q, name) for q in qualities]):.2f}" for name in (*FEATURES, "words")]
             rows.append((named, len(qualities), *counts, *means))
     yield _table(("of the run", "recaps", "good", "poor", "garbage", *FEATURES, "words"), rows)
     yield "<p>The window that is read with a recap, by the recap's class (a harder window may also make a worse recap):</p>"
@@ -168,7 +168,7 @@ def _transcript(run: RunLog) -> Iterable[str]:
             line["step"],
             f"{line['window']}/{line['of']}",
             line["quality"]["kind"],
-            *(f"{line['quality'][name]:.2f}" for name in FEATURES),
+            *(f"{counted(line['quality'], name):.2f}" for name in FEATURES),
             " ".join(line["recap"].split()),
         )
         for line in shown

@@ -23,7 +23,9 @@ from agents.lm.functional_cache import FunctionalCache
 from dapt.compressor import Compressor, merged
 from dapt.memory import History, Memory, Plain, at_positions, caches_after, without_positions
 
-SHORTEST = 0.25  # of a window: a rest of three tokens was measured at the gradient of ten windows
+SHORTEST = (
+    0.25  # of a window; a rest of three tokens had a gradient norm of 5 where windows have a fifth of one (LOG.md)
+)
 
 
 class Window(NamedTuple):
@@ -51,8 +53,8 @@ class Passed(NamedTuple):
 
 
 def borders(length: int, size: int) -> list[tuple[int, int]]:
-    """(first token, the one after the last) of each window's content: `size` tokens, the last one fewer; a rest shorter than a
-    SHORTEST of a window joins the one before it, since each window counts alike in the mean over a sample.
+    """(first token, the one after the last) of each window's content: `size` tokens, the last one fewer or, where a
+    rest of less than SHORTEST windows joins it, up to a quarter more: each window counts alike in the mean over a sample.
 
     What is known of each token is cut as the tokens are. Raises ValueError for a size below 2: a token alone has nothing before it.
     """

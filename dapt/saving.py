@@ -11,6 +11,7 @@ from mlx.utils import tree_unflatten
 from agents.lm.checkpoint import Checkpoint, restore_optimizer
 from agents.lm.device import mx
 from agents.lm.lora import flatten
+from agents.lm.run_folder import RunFolderError
 from dapt.compressor import Compressor
 from dapt.memory import Memory
 from dapt.recap import Quality
@@ -47,6 +48,11 @@ def rolling_of(saved: Checkpoint) -> Rolling:
         for side in ("keys", "values")
     ]
     quality = saved.state["quality"]
+    if quality is not None and set(quality) != set(Quality.__dataclass_fields__):
+        raise RunFolderError(
+            f"the checkpoint holds a recap of which {', '.join(quality)} were counted; expected "
+            f"{', '.join(Quality.__dataclass_fields__)}: another version wrote it. Go on with that one, or begin anew"
+        )
     return Rolling(
         window=saved.state["window"],
         memory=Memory(sides[0], sides[1], tuple(saved.state["counts"])) if sides[0] else None,

@@ -74,7 +74,9 @@ class CorpusPart(_Section):
 class WindowPart(_Section):
     """The rolling recap architecture (paper 286-301)."""
 
-    size: int = Field(1024, ge=2, description="Content tokens of a window.")
+    size: int = Field(
+        1024, ge=2, description="Content tokens of a window; the last of a sample has up to a quarter more or fewer."
+    )
     slots: int = Field(64, ge=1, description="Slots of the compressed history, of every layer.")
     recap_tokens: int = Field(64, ge=0, description="Longest recap; 0 leaves recaps out, and with them the gates.")
     recap_temperature: float = Field(0.7, ge=0, description="Of the recap that the adapting model makes.")

@@ -140,7 +140,7 @@ class DaptTrainer:
     def _expect_a_sample(self) -> None:
         """Raises SessionFileError where every sample is too long."""
         part = self.settings.corpus
-        if len(self.curriculum) and not self._fitting():
+        if not self._fitting():
             shortest = int(self.curriculum.tokens.min())
             told = f"found no sample of at most {part.most_tokens} tokens (corpus.most_tokens); the shortest has {shortest}"
             raise SessionFileError([f"{part.sessions}: {told}"], "learned from")

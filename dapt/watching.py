@@ -28,6 +28,11 @@ LOGS = (WINDOWS, STEPS, PROBES)
 FEATURES = ("garble", "repetition", "drift", "strangers", "copied", "asked")
 
 
+def counted(quality: dict[str, Any], name: str) -> float:
+    """What was counted of a recap; NaN in the logs of a version that did not count it."""
+    return float(quality.get(name, math.nan))
+
+
 class Recorder:
     """Writes lines to a run's logs, and has TensorBoard draw them over the windows that were read."""
 

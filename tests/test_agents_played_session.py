@@ -100,6 +100,11 @@ def test_it_says_that_it_is_simulated_and_who_made_what(tmp_path: Path) -> None:
     origin = session.origin
     assert origin is not None
     assert session.id.startswith("simulated-")
+    assert session.session_number is None  # in the middle of a treatment, after sessions that nobody counted
+    profile = session.client_profile
+    assert profile is not None
+    assert session.attachment_strategy not in profile
+    assert not [strength for strength in session.strengths if strength in profile]
     assert session.id.endswith("-seed-0")
     assert origin.simulated is True
     assert (origin.client.name, origin.therapist, origin.judge) == ("authored", Scripted.maker, "scripted")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.blind_reading import agreement, dealt, report, scores_of, sheet
+from benchmarks.blind_reading import agreement, checked, dealt, report, scores_of, sheet
 
 STEPS, CLIENTS, ROUNDS = (-1, 0, 60), 5, 3
 
@@ -46,11 +46,11 @@ def test_every_client_of_every_look_is_dealt_once_without_step_and_score() -> No
 
 def test_the_scores_go_back_to_their_looks(tmp_path: Path) -> None:
     given = scores_of(scored(tmp_path / "a.csv"), rows())
-    page = report(rows(), [given, given])
+    page = report(rows(), [given, given], "two tests")
     assert "| authored | 5 | 2.00 | 2.00 | 2.00 |" in page
     assert "| 60 | 5 | 4.00 | 4.00 | 4.00 |" in page
     assert "after 60 steps less the start, same clients: +1.00 (+1.00 to +1.00)" in page
-    assert "the reward with the readers' mean: 1.00" in page
+    assert "Readers: two tests" in page
 
 
 @pytest.mark.parametrize("wrong", ["", "eleven", "11", "-1", "nan"])
@@ -68,6 +68,32 @@ def test_a_reply_said_at_two_steps_is_dealt_once_and_counts_for_both() -> None:
     same = [row | {"reply": "I'm listening."} for row in rows()]
     assert len(list(csv.DictReader(io.StringIO(sheet(same))))) == CLIENTS
     assert [len(part) for part in dealt(same).values()] == [CLIENTS] * len(STEPS)
+
+
+def test_agreement_is_within_a_look_and_clients_are_paired_by_name(tmp_path: Path) -> None:
+    """Readers like client 4 best, reward client 4 too, within every look; over looks both rise, which is no agreement."""
+    said = [row | {"score": row["score"] + int(row["client"][-1])} for row in rows()]
+    later = [row for row in said if row["step"] == 60][::-1]
+    mixed = [row for row in said if row["step"] != 60] + later
+    given = {(row["client"], row["reply"]): float(row["client"][-1]) for row in mixed}
+    page = report(mixed, [given], "a test")
+    assert "the reward with the readers' mean: 1.00 (1.00, 1.00)" in page
+    assert "after 60 steps less the start, same clients: +0.00 (+0.00 to +0.00)" in page
+
+
+def test_a_reply_that_was_not_scored_has_no_points() -> None:
+    unscored = [row | {"score": None if row["step"] == 60 and row["client"] == "client 0" else 1.0} for row in rows()]
+    given = {(row["client"], row["reply"]): 9.0 - int(row["client"][-1]) for row in unscored}
+    assert "reward none: *client 0*" in report(unscored, [given], "a test")
+
+
+@pytest.mark.parametrize("lacking", ["step", "referee"])
+def test_replies_of_another_kind_are_refused(lacking: str) -> None:
+    broken = [{k: v for k, v in row.items() if k != lacking} for row in rows()]
+    with pytest.raises(ValueError, match="45 of them without"):
+        checked(broken, Path("x.json"))
+    with pytest.raises(ValueError, match="against a, b"):
+        checked([row | {"judge": "ab"[i % 2]} for i, row in enumerate(rows())], Path("x.json"))
 
 
 def test_equal_scores_share_their_rank() -> None:

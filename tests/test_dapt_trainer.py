@@ -231,9 +231,9 @@ def test_all_mistakes_of_a_settings_file_are_told(tmp_path: Path) -> None:
 
 
 KINDS = {
-    "good": Quality(0.0, 0.0, 0.0, 0.0, 9),
-    "poor": Quality(0.2, 0.0, 0.0, 0.0, 9),
-    "garbage": Quality(0.9, 0.0, 0.0, 0.0, 9),
+    "good": Quality(0.0, 0.0, 0.0, 0.0, 9, 0.0, 0.0),
+    "poor": Quality(0.2, 0.0, 0.0, 0.0, 9, 0.0, 0.0),
+    "garbage": Quality(0.9, 0.0, 0.0, 0.0, 9, 0.0, 0.0),
 }
 
 

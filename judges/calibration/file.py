@@ -15,6 +15,7 @@ from judges.calibration.measures import Share
 from judges.calibration.run import Calibration
 from judges.offline.examples import example_files
 from judges.pairs import DECENT_POOR, PAIRS
+from judges.reading.manner import MANNER, SAID
 from judges.rubric import JUDGE_CONFIGS
 
 SHIPPED = JUDGE_CONFIGS / "calibration"
@@ -54,9 +55,9 @@ def known_error(judge: str, folder: Path = SHIPPED) -> str:
 
 
 def tables_digest() -> str:
-    """Changes with the examples and the pairs."""
+    """Changes with the examples, with what means nothing, and with the pairs."""
     digest = hashlib.sha256()
-    for file in (*example_files(), PAIRS, DECENT_POOR):
+    for file in (*example_files(), MANNER, SAID, PAIRS, DECENT_POOR):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

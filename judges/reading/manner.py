@@ -2,8 +2,8 @@
 
 A chain of words (judges/reading/nonsense.py) breaks at every third word; a trained policy does not. The replies of manner.csv are
 whole sentences, quiet and plain, and say nothing to the client they are said to. Those of said.csv were sampled, from the base and
-from policies that were trained against earlier judges; of 120 such replies that two readers scored blind none was found plain and
-decent (docs/blind_reading/). Clients are those of the examples.
+from policies that were trained against earlier judges; of 120 such replies that two large language models read blind none was found
+plain and decent (docs/blind_reading/). Clients are those of the examples.
 """
 
 from pathlib import Path
