@@ -41,6 +41,16 @@ def test_a_change_leaves_out_what_was_not_scored_and_weighs_clients_alike() -> N
     assert change([(before, after)], "referee", np.random.default_rng(0))[0] == pytest.approx(-2.0)
 
 
+def test_clients_are_what_a_bootstrap_draws() -> None:
+    """All rounds of a client say the same: three times the replies tell no more, and the interval is that of single ones."""
+    clients = np.random.default_rng(3).normal(size=CLIENTS)
+    before, after = look(0, 6.0, spread=0.0), look(60, 6.0, spread=0.0)
+    after = replace(after, each=after.each | {"referee": (6.0 + np.tile(clients, ROUNDS)).tolist()})
+    _, low, high = change([(before, after)], "referee", np.random.default_rng(0))
+    drawn = clients[np.random.default_rng(1).integers(CLIENTS, size=(20_000, CLIENTS))].mean(axis=1)
+    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.05)
+
+
 def test_the_verdict_names_what_surely_fell() -> None:
     people = look(-1, 8.0)
     assert "fell: the referee's score" in verdict([people, look(0, 6.0), look(60, 4.0, reward=3.0)])

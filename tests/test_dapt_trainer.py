@@ -14,11 +14,12 @@ from test_dapt_uhd import plain
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, tree_hash
 from agents.lm.checkpoint import save_checkpoint
 from agents.lm.device import mx
-from agents.lm.five_tuple import write_sessions
+from agents.lm.five_tuple import SessionFileError, write_sessions
 from agents.lm.lora import LoraSettings, flatten, inject, slots
 from agents.lm.models import LoadedModel
 from agents.lm.run_folder import RunFolder, RunFolderError
 from dapt.recap import Quality
+from dapt.rolling import ASKED
 from dapt.settings import (
     CorpusPart,
     DaptSettings,
@@ -286,3 +287,28 @@ def test_a_sample_with_gated_windows_goes_on_exactly(
     found = [made.folder.newest_checkpoint()[1] for made in (again, plain)]
     assert tree_hash(found[0].arrays) == tree_hash(found[1].arrays)
     assert tree_hash(found[0].adapters["therapist"]) == tree_hash(found[1].adapters["therapist"])
+
+
+def test_samples_that_are_all_too_long_are_told_before_anything_is_read(tmp_path: Path) -> None:
+    settings = told(tmp_path)
+    settings = settings.model_copy(update={"corpus": settings.corpus.model_copy(update={"most_tokens": 5})})
+    with pytest.raises(
+        SessionFileError, match=r"no sample of at most 5 tokens \(corpus\.most_tokens\); the shortest has \d+"
+    ):
+        DaptTrainer(tiny_llama(layers=3), settings)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_recap_is_held_against_the_instruction_that_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def assessed(recap: str, content: str, before: str, instruction: str) -> Quality:
+        asked.append(instruction)
+        return KINDS["good"]
+
+    monkeypatch.setattr("dapt.rolling.assess", assessed)
+    run(told(tmp_path, steps=1))
+    assert asked
+    assert set(asked) == {ASKED}

@@ -63,6 +63,16 @@ def test_gelu_is_exact_to_a_millionth_and_adds_the_bias() -> None:
     np.testing.assert_allclose(x.ravel(), exact, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.real
+def test_the_fingerprint_changes_with_the_tokenizer(encoder: SentenceEncoder, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_bytes((encoder._folder / name).read_bytes())
+    assert SentenceEncoder(tmp_path).fingerprint() == encoder.fingerprint()
+    other = (tmp_path / "tokenizer.json").read_text()
+    (tmp_path / "tokenizer.json").write_text(other + "\n")
+    assert SentenceEncoder(tmp_path).fingerprint() != encoder.fingerprint()
+
+
 def test_a_missing_wheel_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(JudgeUnavailable, match=r"not installed.*expected MiniLM.*make install"):
