@@ -142,6 +142,7 @@ def as_json(planned: "RunPlan", memory: int | None, smaller: "Sequence[Change]")
         "shapes_from": planned.source,
         "turn": planned.turn,
         "cpu": planned.cpu,
+        "checkpoint_gradients": plan.checkpoint,
         "parameters": plan.shapes.parameters,
         "adapter": plan.shapes.adapter,
         "base": plan.shapes.base,

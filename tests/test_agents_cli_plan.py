@@ -59,6 +59,7 @@ def test_the_papers_run_is_not_fourteen_gigabytes(capsys: pytest.CaptureFixture[
     assert 27 * GB < told["parameters"] < 27.1 * GB
     assert 28 * GB < sum(told["base"].values()) < 29 * GB
     assert told["fits"] is True
+    assert told["checkpoint_gradients"] is True
 
 
 def test_what_would_need_less_is_told_least_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
