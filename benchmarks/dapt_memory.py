@@ -73,9 +73,9 @@ class Sample:
     def drift(self, name: str) -> float:
         """The median of the last tenth of the windows over that of the first tenth.
 
-        The first window, which has no history, and a last one of fewer tokens are left out.
+        The first window, which has no history, and the last, which has more or fewer tokens, are left out.
         """
-        series = getattr(self, name)[1 : self.tokens // self.size]
+        series = getattr(self, name)[1:-1]
         part = max(1, len(series) // 10)
         return float(np.median(series[-part:]) / np.median(series[:part]))
 

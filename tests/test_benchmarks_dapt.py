@@ -11,6 +11,7 @@ import pytest
 from benchmarks.dapt_memory import Sample, measure, verdict
 from benchmarks.layer_placement import PLACEMENTS, Run, comparison, expect_alike, interval
 from benchmarks.layer_placement import verdict as placed
+from dapt.rra import borders
 from dapt.run_log import RunLog
 from dapt.settings import CorpusPart, DaptSettings, WindowPart
 
@@ -84,7 +85,7 @@ def test_a_sample_is_measured_window_by_window() -> None:
     found = Sample.of(measure("tiny", 1500, WindowPart(size=256, slots=8, recap_tokens=2), float("inf")))
     assert found.whole
     assert found.read == found.tokens >= 1500
-    assert len(found.peak) == len(found.resident) == len(found.seconds) == -(-found.tokens // 256)
+    assert len(found.peak) == len(found.resident) == len(found.seconds) == len(borders(found.tokens, 256))
     assert (found.peak > 0).all()
     assert 0.5 < found.drift("peak") < 1.5
     cut = Sample.of(measure("tiny", 1500, WindowPart(size=256, slots=8, recap_tokens=2), 0.0))
