@@ -1,7 +1,7 @@
 """What readers say of a policy's replies who do not know after how many steps they were said, nor what they earned.
 
-    python benchmarks/blind_reading.py deal docs/judge_under_pressure_reading.json sheet.csv
-    python benchmarks/blind_reading.py read docs/judge_under_pressure_reading.json reader_a.csv reader_b.csv \\
+    python benchmarks/blind_reading.py deal docs/blind_reading/judge_under_pressure_reading.json sheet.csv
+    python benchmarks/blind_reading.py read docs/blind_reading/judge_under_pressure_reading.json reader_a.csv reader_b.csv \\
         --readers "who they are and how they were asked" [--write]
 
 `deal` draws one reply of every look to each client, authored ones among them, and writes them in a drawn order with an empty
@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a neighbour h
 
 import numpy as np
 
+from benchmarks.intervals import interval
 from client_graph.files import write_whole
+from judges.calibration.measures import spearman
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "blind_reading"
 COLUMNS = ("client", "reply", "score")
-DRAWS = 10_000
 AUTHORED = -1  # the step of replies by people
 PLAIN = 5.5  # where plain decent replies begin (docs/judges.md, the scale)
 BEST = 5
@@ -97,27 +98,6 @@ def checked(rows: Sequence[Said], path: Path) -> Sequence[Said]:
     return rows
 
 
-def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
-    """A 95 % bootstrap interval of the mean of values (n,)."""
-    drawn = values[rng.integers(len(values), size=(DRAWS, len(values)))].mean(axis=1)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks (n,), equal values sharing theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle: np.ndarray = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return middle
-
-
-def agreement(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation; NaN where all values of a side are equal."""
-    if min(np.ptp(a), np.ptp(b)) == 0.0:
-        return float("nan")
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
-
-
 def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]], who: str, seed: int = 0) -> str:
     """The page. who: the readers, in words."""
     rng = np.random.default_rng(0)
@@ -137,7 +117,7 @@ def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]]
         "|" + "--:|" * len(columns),
     ]
     for step, part in looks.items():
-        mean, (low, high) = given[step].mean(axis=0), interval(given[step].mean(axis=0), rng)
+        mean, (low, high) = given[step].mean(axis=0), interval(given[step].mean(axis=0)[None], rng)
         cells = [
             "authored" if step == AUTHORED else str(step), str(len(part)), *(f"{one.mean():.2f}" for one in given[step]),
             f"{mean.mean():.2f}", f"{low:.2f} to {high:.2f}", f"{(mean >= PLAIN).mean():.0%}",
@@ -147,7 +127,7 @@ def report(rows: Sequence[Said], readers: Sequence[dict[tuple[str, str], float]]
     lines += ["", *_agreements([part for step, part in looks.items() if step != AUTHORED], readers)]
     for step in [step for step in looks if step > 0 and 0 in looks]:
         apart = _apart(looks[0], given[0].mean(axis=0), looks[step], given[step].mean(axis=0))
-        low, high = interval(apart, rng)
+        low, high = interval(apart[None], rng)
         lines.append(
             f"- after {step} steps less the start, same clients: {apart.mean():+.2f} ({low:+.2f} to {high:+.2f})"
         )
@@ -178,10 +158,10 @@ def _agreements(looks: Sequence[Sequence[Said]], readers: Sequence[dict[tuple[st
         return f"- {title}: {np.mean(each):.2f} ({', '.join(f'{one:.2f}' for one in each)})"
 
     if len(readers) > 1:
-        lines.append(told("the first two readers with each other", [agreement(g[0], g[1]) for g in theirs]))
+        lines.append(told("the first two readers with each other", [spearman(g[0], g[1]) for g in theirs]))
     for name, title in (("score", "the reward"), ("referee", "the referee")):
         each = [
-            agreement(np.array([x[name] for x in part]), g.mean(axis=0)) for part, g in zip(scored, theirs, strict=True)
+            spearman(np.array([x[name] for x in part]), g.mean(axis=0)) for part, g in zip(scored, theirs, strict=True)
         ]
         lines.append(told(f"{title} with the readers' mean", each))
     return lines

@@ -65,7 +65,8 @@ def main() -> None:
     print("| replies | stock | highest | charged | phrase |\n|---|--:|--:|--:|---|")
     told = authored_replies()
     for path in sorted(DOCS.glob("judge_under_pressure*.json")):
-        told[path.stem] = [row["reply"] for row in json.loads(path.read_text())]
+        first = {row["client"]: row["reply"] for row in reversed(json.loads(path.read_text()))}  # one to each client
+        told[path.stem] = list(first.values())[::-1]
     for name, replies in told.items():
         size = min(asked.window, len(replies))
         windows = [replies[start : start + size] for start in range(0, len(replies) - size + 1, size)]

@@ -14,8 +14,8 @@ anything that a person says.
 `reading` is the judge of a training run: the embedding judge, held against what the base reads. `naive` is the judge of that
 first run: sentence vectors and a ridge on sixteen replies, no screen. A step takes eight to fifteen seconds on two cores, two
 hundred half an hour to an hour. `--write` writes docs/judge_under_pressure.md, .png and .json (with the name of a judge
-other than `embedding`, and `without_memory`, behind it); the .json holds every look's replies:
-`icarus mine-judge` and benchmarks/blind_reading.py read it.
+other than `embedding`, and `without_memory`, behind it); the .json holds the last look's replies, which
+`icarus mine-judge` reads, and docs/blind_reading/ those of every look, authored ones among them, for benchmarks/blind_reading.py.
 """
 
 import argparse
@@ -312,13 +312,15 @@ def write(runs: dict[str, list[Look]], accuracy: float, memory: bool) -> None:
     )
     write_whole(DOCS / f"{stem}.md", report(runs, accuracy).encode())
     picture(runs, DOCS / f"{stem}.png")
-    replies = [
+    last = [asdict(one) | {"judge": judge} for judge, looks in runs.items() for one in looks[-1].replies]
+    every = [
         asdict(one) | {"judge": judge, "step": look.step, "referee": referee}
         for judge, looks in runs.items()
         for look in looks
         for one, referee in zip(look.replies, look.each["referee"], strict=True)
     ]
-    write_whole(DOCS / f"{stem}.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
+    for folder, replies in ((DOCS, last), (DOCS / "blind_reading", every)):
+        write_whole(folder / f"{stem}.json", json.dumps(replies, indent=1, ensure_ascii=False).encode())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from agents.judge import FrozenLikelihood
 from agents.learner import FROZEN
 from agents.lm.adapters import AdapterSets
 from agents.lm.models import LoadedModel
+from benchmarks.intervals import interval
 from judges.calibration.referee import Referee
 from judges.likelihood import WithLikelihood
 from judges.memory import Memory, WithMemory
@@ -23,7 +24,6 @@ from judges.screening.screen import Screen, Screened
 from rewards.settings import RewardSettings
 
 OTHERS = (5, 11, 17)  # the other clients are so many further on
-DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,12 @@ class Onlookers:
         replies = [exchange.therapist for exchange in exchanges]
         vectors = self._encoder.encode(replies).astype(np.float64)
         others = np.array([[a.client != b.client for b in exchanges] for a in exchanges])
+        own, answers = self.answers(exchanges)
         each = {
             "reward": [float("nan") if one.score is None else one.score for one in scored],
             "referee": self._referee.scores(replies).astype(float).tolist(),
-            "base_logprob": self._likelihood.mean_logprobs(exchanges).astype(float).tolist(),
-            "answers": self.answers(exchanges).tolist(),
+            "base_logprob": own.tolist(),
+            "answers": answers.tolist(),
             "charged": [float(bool(self._screen(exchange))) for exchange in exchanges],
         }
         return Look(
@@ -115,17 +116,17 @@ class Onlookers:
             each=each,
         )
 
-    def answers(self, exchanges: Sequence[Exchange]) -> np.ndarray:
-        """(n,) nats a token that each reply's own client adds to its likelihood, beside OTHERS of the exchanges."""
+    def answers(self, exchanges: Sequence[Exchange]) -> tuple[np.ndarray, np.ndarray]:
+        """Of each reply (n,), nats a token: its likelihood after its own client's words, and what these add beside OTHERS of the
+        exchanges."""
         n = len(exchanges)
         asked = [
             Exchange(exchanges[(i + step) % n].client, "", exchanges[i].therapist)
             for step in (0, *OTHERS)
             for i in range(n)
         ]
-        found = self._likelihood.mean_logprobs(asked).reshape(1 + len(OTHERS), n)
-        difference: np.ndarray = found[0] - found[1:].mean(axis=0)
-        return difference
+        found = self._likelihood.mean_logprobs(asked).astype(float).reshape(1 + len(OTHERS), n)
+        return found[0], found[0] - found[1:].mean(axis=0)
 
 
 def change(pairs: Sequence[tuple[Look, Look]], name: str, rng: np.random.Generator) -> tuple[float, float, float]:
@@ -136,12 +137,7 @@ def change(pairs: Sequence[tuple[Look, Look]], name: str, rng: np.random.Generat
         apart = np.array(after.each[name]) - np.array(before.each[name])
         rows.append(np.nanmean(apart.reshape(-1, len({one.client for one in before.replies})), axis=0))  # over rounds
     by_pair = np.array(rows)
-    count, many = by_pair.shape
-    drawn = np.array([
-        np.nanmean([by_pair[s][rng.integers(many, size=many)] for s in rng.integers(count, size=count)])
-        for _ in range(DRAWS)
-    ])  # fmt: skip
-    return float(np.nanmean(by_pair)), *(float(q) for q in np.quantile(drawn, [0.025, 0.975]))
+    return float(np.nanmean(by_pair)), *interval(by_pair, rng)
 
 
 def authored(many: int) -> list[Exchange]:

@@ -21,7 +21,14 @@ from dapt.stages import Stage
 from dapt.watching import FEATURES, counted
 
 INK, QUIET, FAINT = "#222222", "#777777", "#D3E4F3"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito 2008: told apart without red or green
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#999999",
+)  # Okabe and Ito 2008: told apart without red or green
 MARKS = dict(zip(PLACES, ("first windows: no history", "later windows", "slots of the history"), strict=True))
 
 
@@ -141,7 +148,7 @@ def _recaps(axes: Axes, run: RunLog) -> None:
         return
     x = np.array([i for i, _ in made])
     wide = max(1, len(made) // 10)
-    for name, colour in zip(FEATURES, (*COLOURS, "#56B4E9", "#999999"), strict=True):
+    for name, colour in zip(FEATURES, COLOURS, strict=True):
         values = np.array([counted(quality, name) for _, quality in made])
         axes.plot(x, _running(values, wide), color=colour, label=name)
     for kind, colour, height in (("good", COLOURS[2], 1.06), ("poor", "#E69F00", 1.10), ("garbage", INK, 1.14)):

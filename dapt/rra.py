@@ -23,9 +23,8 @@ from agents.lm.functional_cache import FunctionalCache
 from dapt.compressor import Compressor, merged
 from dapt.memory import History, Memory, Plain, at_positions, caches_after, without_positions
 
-SHORTEST = (
-    0.25  # of a window; a rest of three tokens had a gradient norm of 5 where windows have a fifth of one (LOG.md)
-)
+# Of a window. A rest of three tokens had a gradient norm of 5 where windows have a fifth of one (LOG.md).
+SHORTEST = 0.25
 
 
 class Window(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.blind_reading import agreement, checked, dealt, report, scores_of, sheet
+from benchmarks.blind_reading import checked, dealt, report, scores_of, sheet
 
 STEPS, CLIENTS, ROUNDS = (-1, 0, 60), 5, 3
 
@@ -94,9 +94,3 @@ def test_replies_of_another_kind_are_refused(lacking: str) -> None:
         checked(broken, Path("x.json"))
     with pytest.raises(ValueError, match="against a, b"):
         checked([row | {"judge": "ab"[i % 2]} for i, row in enumerate(rows())], Path("x.json"))
-
-
-def test_equal_scores_share_their_rank() -> None:
-    import numpy as np
-
-    assert agreement(np.array([1.0, 1.0, 2.0, 3.0]), np.array([4.0, 4.0, 5.0, 9.0])) == pytest.approx(1.0)

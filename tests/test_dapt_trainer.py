@@ -12,7 +12,7 @@ from fakes import tiny, tiny_llama
 from test_dapt_uhd import plain
 
 from agents.lm.adapters import AdapterMismatch, adapter_settings, load_adapter, tree_hash
-from agents.lm.checkpoint import save_checkpoint
+from agents.lm.checkpoint import Checkpoint, save_checkpoint
 from agents.lm.device import mx
 from agents.lm.five_tuple import SessionFileError, write_sessions
 from agents.lm.lora import LoraSettings, flatten, inject, slots
@@ -20,6 +20,7 @@ from agents.lm.models import LoadedModel
 from agents.lm.run_folder import RunFolder, RunFolderError
 from dapt.recap import Quality
 from dapt.rolling import ASKED
+from dapt.saving import rolling_of
 from dapt.settings import (
     CorpusPart,
     DaptSettings,
@@ -312,3 +313,11 @@ def test_a_recap_is_held_against_the_instruction_that_it_answers(
     run(told(tmp_path, steps=1))
     assert asked
     assert set(asked) == {ASKED}
+
+
+def test_a_recap_that_another_version_counted_is_no_recap_to_go_on_from() -> None:
+    state = {"quality": {"garble": 0.0, "words": 9}, "window": 1, "counts": [], "recap": [], "nats": 0.0, "tokens": 0}
+    with pytest.raises(
+        RunFolderError, match=r"of which garble, words were counted; expected garble, .*asked: another version"
+    ):
+        rolling_of(Checkpoint(state=state))

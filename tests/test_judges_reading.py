@@ -27,7 +27,7 @@ from judges.reading.fit import (
 )
 from judges.reading.judge import OTHERS, WithReading
 from judges.reading.kept import cached_reading
-from judges.reading.manner import MannerRow
+from judges.reading.manner import EmptyRow
 from judges.scripted import ScriptedJudge
 
 WIDTH = 12
@@ -74,15 +74,15 @@ class Seeing:
 def small() -> Iterator[None]:
     """A hundredth of the rows bear a hundredth of the penalty; a model has said something to every client."""
 
-    def said(path: Path) -> tuple[MannerRow, ...]:
+    def said(path: Path) -> tuple[EmptyRow, ...]:
         if path == fitting.MANNER:
             return ()
         clients = [*dict.fromkeys(some_examples(120).clients)]
-        return tuple(MannerRow(client=c, reply=f"I'm so sorry to hear that, {c}", source="a test") for c in clients)
+        return tuple(EmptyRow(client=c, reply=f"I'm so sorry to hear that, {c}", source="a test") for c in clients)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "PENALTY", 3.0)
-        patch.setattr(fitting, "read_manner", said)
+        patch.setattr(fitting, "read_empty", said)
         yield
 
 
@@ -93,7 +93,7 @@ def test_what_a_model_says_shuts_the_gate_however_it_reads_otherwise() -> None:
 
 
 def test_without_anything_said_by_a_model_there_is_no_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "read_manner", lambda path: ())
+    monkeypatch.setattr(fitting, "read_empty", lambda path: ())
     examples = some_examples(120)
     rows = rows_of(examples, np.random.default_rng(0), every=1)
     with pytest.raises(ValueError, match="no row that a model said"):

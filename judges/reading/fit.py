@@ -32,7 +32,7 @@ import numpy as np
 from judges.offline.blas import one_thread
 from judges.offline.examples import Examples
 from judges.protocol import Exchange
-from judges.reading.manner import MANNER, SAID, read_manner
+from judges.reading.manner import MANNER, SAID, read_empty
 from judges.reading.nonsense import KINDS, Nonsense
 
 _log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def rows_of(examples: Examples, rng: np.random.Generator, every: int = EVERY) ->
             rows.append((client, nonsense[_fold(at)](kind, client, rng), kind, i))
     first = {client: i for i, client in reversed(list(enumerate(examples.clients))) if place[client] % every == 0}
     for kind, path in (("manner", MANNER), ("said", SAID)):
-        rows += [(row.client, row.reply, kind, first[row.client]) for row in read_manner(path) if row.client in first]
+        rows += [(row.client, row.reply, kind, first[row.client]) for row in read_empty(path) if row.client in first]
     clients, replies, kinds, of = zip(*rows, strict=True)
     return Rows(clients, replies, np.array(kinds), np.array(of))
 

@@ -17,8 +17,8 @@ MANNER = JUDGE_CONFIGS / "manner.csv"
 SAID = JUDGE_CONFIGS / "said.csv"
 
 
-class MannerRow(Row):
-    """A reply that sounds like one."""
+class EmptyRow(Row):
+    """A reply that means nothing."""
 
     client: str = Field(min_length=1, description="What the client said: a client of the examples.")
     reply: str = Field(min_length=1, description="What was replied, and means nothing.")
@@ -27,11 +27,11 @@ class MannerRow(Row):
     )
 
 
-def read_manner(path: Path = MANNER) -> tuple[MannerRow, ...]:
+def read_empty(path: Path = MANNER) -> tuple[EmptyRow, ...]:
     """The rows in file order. Raises TableError listing every mistake, the same said twice to a client included."""
     problems: list[str] = []
-    rows = read_table(path, MannerRow, problems)
-    seen: dict[tuple[str, str], MannerRow] = {}
+    rows = read_table(path, EmptyRow, problems)
+    seen: dict[tuple[str, str], EmptyRow] = {}
     for row in rows:
         if (first := seen.setdefault((row.client, row.reply), row)) is not row:
             found = f"{row.reply[:60]!r}, as in line {line_of(first)}"
